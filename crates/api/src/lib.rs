@@ -1,0 +1,1 @@
+//! Routes, extractors, permissions and OpenAPI of all services.

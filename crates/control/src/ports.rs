@@ -1,0 +1,82 @@
+//! What control asks of the data plane and of the machine; `server/src/wire.rs` plugs in the real ones, tests plug in
+//! fakes.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
+use headwaters_model::id::SpecId;
+use headwaters_model::job::{Committed, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess};
+use headwaters_model::offset::{CommitMark, Ordinal};
+use headwaters_model::source_error::SourceError;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The sources that this build can read.
+pub trait Sources: Send + Sync {
+    /// The connection specs of all sources, as the API advertises them.
+    fn specs(&self) -> Vec<Value>;
+    /// Whether a source for this spec is built in.
+    fn serves(&self, spec: SpecId) -> bool;
+    /// Checks connection parameters without connecting.
+    fn check(&self, access: &SourceAccess) -> Result<(), SourceError>;
+    /// The parameters as they may be shown.
+    fn masked(&self, access: &SourceAccess) -> Map<String, Value>;
+    /// Connects and looks around.
+    fn probe<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<ServerInfo, SourceError>>;
+    /// Lists tables and views.
+    fn list<'a>(&'a self, access: &'a SourceAccess) -> BoxFuture<'a, Result<Vec<ListedTable>, SourceError>>;
+    /// Shows a table; with `preview_rows` also rows, those that pass the filter (a PQL document).
+    fn describe<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        table: &'a str,
+        preview_rows: Option<u32>,
+        filter: Option<Value>,
+    ) -> BoxFuture<'a, Result<ExploredTable, SourceError>>;
+    /// Checks that a request can be read.
+    fn check_read<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        request: &'a ReadRequest,
+    ) -> BoxFuture<'a, Result<(), SourceError>>;
+}
+
+/// Carries out the jobs of runs (docs/architecture.md, section 4).
+pub trait Executor: Send + Sync {
+    /// The last ordinal that the table knows of the flow.
+    fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>>;
+    /// Reads, transforms and lands; nothing is visible yet.
+    fn land<'a>(
+        &'a self,
+        job: RunJob,
+        events: mpsc::Sender<RunEvent>,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Landed, JobError>>;
+    /// Commits what was landed, exactly once.
+    fn commit<'a>(
+        &'a self,
+        job: &'a RunJob,
+        landed: &'a Landed,
+        mark: &'a CommitMark,
+    ) -> BoxFuture<'a, Result<Committed, JobError>>;
+}
+
+/// The lake's places.
+pub trait Lakes: Send + Sync {
+    /// The absolute URI of a data set's table.
+    fn location(&self, org_folder: &str, sandbox: &str, data_set: &str) -> String;
+    /// Proves that the lake can be written.
+    fn probe(&self) -> BoxFuture<'_, Result<(), JobError>>;
+}
+
+/// The time, so that tests can set it.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970, UTC.
+    fn now_ms(&self) -> i64;
+}

@@ -1,0 +1,104 @@
+//! What every lake format promises.
+//!
+//! A table is opened for the rows that are to come ([`Lake::open`]), written by any number of [`SplitWriter`]s side by
+//! side, and changed by one atomic [`Lake::commit`].
+//!
+//! **Invariant.** Nothing that a writer wrote is part of the table before the commit; files of a failed or killed
+//! attempt are never in the log. A commit whose mark stands at [`Standing::AtBase`](headwaters_model::offset::Standing)
+//! happens once, whatever becomes of its answer.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::future::BoxFuture;
+use headwaters_model::job::{Committed, Landed, LandedFile, WriteMode};
+use headwaters_model::offset::{CommitMark, Ordinal};
+
+/// A format that tables are kept in, at locations given as absolute URIs.
+pub trait Lake: Send + Sync {
+    /// Opens the table for rows of this schema, or prepares to make it: checks the schema against the existing one and
+    /// finds every column its name in the lake.
+    ///
+    /// The fields carry source names and the metadata key `headwaters.sourceName`.
+    fn open<'a>(
+        &'a self,
+        location: &'a str,
+        schema: &'a SchemaRef,
+        mode: WriteMode,
+    ) -> BoxFuture<'a, Result<Box<dyn Table>, LakeError>>;
+
+    /// The last ordinal that the table knows of this application; none where there is no table or no mark.
+    fn last_ordinal<'a>(
+        &'a self,
+        location: &'a str,
+        app_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Ordinal>, LakeError>>;
+
+    /// Makes the landed files part of the table, as the mark says, exactly once.
+    ///
+    /// A missing table is made by the commit of its first rows. Without rows an existing table is left alone by an
+    /// append, and a missing one is made empty, without a mark.
+    fn commit<'a>(
+        &'a self,
+        location: &'a str,
+        landed: &'a Landed,
+        mark: &'a CommitMark,
+        mode: WriteMode,
+    ) -> BoxFuture<'a, Result<Committed, LakeError>>;
+
+    /// Writes, reads back and deletes a small object below the location, to prove that it can be used.
+    fn probe<'a>(&'a self, location: &'a str) -> BoxFuture<'a, Result<(), LakeError>>;
+}
+
+/// A table that takes rows of one schema.
+pub trait Table: Send + Sync {
+    /// The schema as the format keeps it, to be handed to the commit in [`Landed::schema`].
+    fn schema(&self) -> serde_json::Value;
+
+    /// The Arrow schema that the files have: columns renamed and ordered as in the table.
+    fn file_schema(&self) -> SchemaRef;
+
+    /// What a person should know: columns renamed, columns of the table that stay empty.
+    fn notes(&self) -> Vec<String>;
+
+    /// A writer with files of its own. All writers of a table share one budget for uploads.
+    fn writer(&self) -> Result<Box<dyn SplitWriter>, LakeError>;
+}
+
+/// Writes the rows of one split (or several, one after the other) into files of their own.
+pub trait SplitWriter: Send {
+    /// Adds rows of the schema that the table was opened with.
+    fn write(&mut self, rows: RecordBatch) -> BoxFuture<'_, Result<(), LakeError>>;
+
+    /// Ends the files. They are not part of the table before the commit.
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Vec<LandedFile>, LakeError>>;
+
+    /// Drops what was written, as far as that is possible.
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// One failure of a lake, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LakeFault {
+    /// What was tried, on what; lower case, no full stop.
+    pub message: String,
+    /// What to do, if we know.
+    pub hint: Option<String>,
+}
+
+/// A failure of a lake, told apart by whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LakeError {
+    /// A person must act: a conflict of schemas, a location that can not be written, a full disk.
+    #[error("{0}")]
+    Definite(LakeFault),
+    /// Another attempt may succeed: the object store was busy, another writer was in the way.
+    #[error("{0}")]
+    Transient(LakeFault),
+    /// The table's last ordinal is neither the base nor ours; nothing was committed.
+    #[error("another attempt of this flow has committed: {found:?}")]
+    Overtaken {
+        /// What the table knows.
+        found: Option<Ordinal>,
+    },
+}

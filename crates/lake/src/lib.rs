@@ -1,0 +1,5 @@
+//! Lake formats. One folder per format, all behind [`contract`].
+//!
+//! **Invariant.** A lake knows neither sources nor runs nor HTTP (docs/architecture.md, section 2).
+
+pub mod contract;

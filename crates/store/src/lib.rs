@@ -1,0 +1,1 @@
+//! The metadata store: tables, transactions, leases and the credential vault.

@@ -1,0 +1,2 @@
+//! Tasks of those who build Headwaters.
+fn main() {}
