@@ -83,6 +83,13 @@ impl Diagnostics {
         }
     }
 
+    /// Whether the next value of this column and reason would be kept as a sample, so that its key is worth printing.
+    #[must_use]
+    pub fn wants_sample(&self, column: &str, reason: Reason) -> bool {
+        let entry = self.0.iter().find(|entry| entry.column == column && entry.reason == reason);
+        entry.is_none_or(|entry| entry.samples.len() < SAMPLES_MAX)
+    }
+
     /// Takes over what another part of the same run has counted.
     pub fn merge(&mut self, other: Self) {
         for theirs in other.0 {

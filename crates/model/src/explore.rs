@@ -1,7 +1,7 @@
 //! What a source shows of itself: its server, its tables, their columns and a few rows (flow-service.md 13.4, 13.5).
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// How many rows a preview holds (flow-service.md 13.5).
 pub const PREVIEW_ROWS_MAX: u32 = 100;
@@ -79,4 +79,84 @@ pub struct ExploredTable {
     pub columns: Vec<ExploredColumn>,
     /// Up to [`PREVIEW_ROWS_MAX`] rows keyed by column name, values in the JSON form of flow-service.md 13.5.
     pub preview: Option<Vec<Map<String, Value>>>,
+}
+
+impl TableKind {
+    /// As it stands in `type` of a listed table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::View => "view",
+        }
+    }
+}
+
+impl ListedTable {
+    /// The element of the array that `objectType=root` answers (flow-service.md 13.5).
+    #[must_use]
+    pub fn to_wire(&self) -> Value {
+        json!({
+            "type": self.kind.name(),
+            "name": self.path,
+            "path": self.path,
+            "canPreview": self.readable,
+            "canFetchSchema": self.readable,
+        })
+    }
+}
+
+impl ColumnType {
+    /// As it is advertised: the date-time is a string with a mark of its own.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String | Self::DateTime => "string",
+            Self::Boolean => "boolean",
+            Self::Double => "double",
+            Self::Integer => "integer",
+            Self::Long => "long",
+        }
+    }
+
+    /// The matching XDM type (flow-service.md 13.5).
+    #[must_use]
+    pub fn xdm(self) -> Value {
+        match self {
+            Self::String => json!({ "type": "string" }),
+            Self::Boolean => json!({ "type": "boolean" }),
+            Self::Double => json!({ "type": "number" }),
+            Self::Integer => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
+            Self::Long => {
+                json!({ "type": "integer", "minimum": -9_007_199_254_740_992_i64, "maximum": 9_007_199_254_740_991_i64 })
+            }
+            Self::DateTime => json!({ "type": "string", "format": "date-time" }),
+        }
+    }
+}
+
+impl ExploredColumn {
+    /// The column as explore shows it.
+    #[must_use]
+    pub fn to_wire(&self) -> Value {
+        let mut shown = json!({ "name": self.name, "type": self.column_type.name() });
+        if self.column_type == ColumnType::DateTime {
+            shown["meta:xdmType"] = json!("date-time");
+        }
+        shown["xdm"] = self.column_type.xdm();
+        shown
+    }
+}
+
+impl ExploredTable {
+    /// The object that `objectType=table` answers, `data` only with a preview.
+    #[must_use]
+    pub fn to_wire(&self) -> Value {
+        let columns: Vec<Value> = self.columns.iter().map(ExploredColumn::to_wire).collect();
+        let mut shown = json!({ "format": "flat", "schema": { "columns": columns } });
+        if let Some(rows) = &self.preview {
+            shown["data"] = rows.iter().cloned().map(Value::Object).collect();
+        }
+        shown
+    }
 }

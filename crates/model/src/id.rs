@@ -183,11 +183,31 @@ impl UserId {
     }
 }
 
+impl UserId {
+    /// The user as whom a service token acts: its client.
+    #[must_use]
+    pub fn of_client(client: &ClientId) -> Self {
+        Self(client.0.clone())
+    }
+
+    /// The user of an actor of the service itself, e.g. `flow_scheduler@AdobeID`.
+    #[must_use]
+    pub fn service(name: &'static str) -> Self {
+        Self(format!("{name}@AdobeID"))
+    }
+}
+
 impl ClientId {
     /// Mints the client id of a technical account.
     #[must_use]
     pub fn mint() -> Self {
         Self(hex_of(Uuid::new_v4(), 32))
+    }
+
+    /// The client of an actor of the service itself, e.g. `flow_scheduler`.
+    #[must_use]
+    pub fn service(name: &'static str) -> Self {
+        Self(name.to_owned())
     }
 }
 

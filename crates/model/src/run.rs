@@ -1,0 +1,166 @@
+//! Runs of flows (flow-service.md 17).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::flow::LastRunDetails;
+use crate::id::{FlowId, RunId};
+use crate::metrics::RunRecord;
+use crate::resource::{Collection, Kind, Resource, UnknownName};
+use crate::spec::SpecRef;
+
+/// How far a run is; only these four values are ever shown (flow-service.md 17.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunStatus {
+    /// Made, not yet claimed by a worker.
+    Scheduled,
+    /// Claimed; its attempts follow each other.
+    InProgress,
+    /// Over, with every row landed that had to.
+    Success,
+    /// Over, without any row landed.
+    Failed,
+}
+
+/// The body of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// The flow that it is a run of.
+    pub flow_id: FlowId,
+    /// The kind of flow.
+    pub flow_spec: SpecRef,
+    /// An opaque name, in the form of the published samples.
+    pub provider_ref_id: String,
+    /// The run that a re-trigger repeats.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent_flow_run_id: Option<RunId>,
+    /// The window, for an on-demand run as sent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub params: Option<Map<String, Value>>,
+    /// Counters, durations and status (flow-service.md 17.3).
+    pub metrics: Value,
+    /// Copy and promotion (flow-service.md 17.4).
+    #[serde(default)]
+    pub activities: Vec<Value>,
+}
+
+impl RunStatus {
+    /// The value on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::InProgress => "inProgress",
+            Self::Success => "success",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing more will happen to the run.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Failed)
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for RunStatus {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let all = [Self::Scheduled, Self::InProgress, Self::Success, Self::Failed];
+        all.into_iter().find(|status| status.name() == name).ok_or_else(|| UnknownName(name.to_owned()))
+    }
+}
+
+impl Run {
+    /// A run that waits for a worker.
+    #[must_use]
+    pub fn scheduled(flow_id: FlowId, flow_spec: SpecRef, params: Option<Map<String, Value>>) -> Self {
+        let provider_ref_id = format!("M-{flow_id}-incremental-0:{}", RunId::mint());
+        let RunRecord { metrics, activities } = RunRecord::scheduled();
+        Self { flow_id, flow_spec, provider_ref_id, parent_flow_run_id: None, params, metrics, activities }
+    }
+
+    /// Takes over what there is to say about how far it is.
+    pub fn record(&mut self, record: RunRecord) {
+        self.metrics = record.metrics;
+        self.activities = record.activities;
+    }
+
+    /// How far it is. A record that names no known status counts as failed: nothing is waited for.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        let name = self.metrics.pointer("/statusSummary/status").and_then(Value::as_str);
+        name.and_then(|name| name.parse().ok()).unwrap_or(RunStatus::Failed)
+    }
+
+    /// When it began, milliseconds since 1970.
+    #[must_use]
+    pub fn started_at_ms(&self) -> Option<i64> {
+        self.metrics.pointer("/durationSummary/startedAtUTC")?.as_i64()
+    }
+
+    /// When it ended, milliseconds since 1970.
+    #[must_use]
+    pub fn completed_at_ms(&self) -> Option<i64> {
+        self.metrics.pointer("/durationSummary/completedAtUTC")?.as_i64()
+    }
+}
+
+impl Resource<Run> {
+    /// The run as its flow shows it.
+    #[must_use]
+    pub fn last_run_details(&self) -> LastRunDetails {
+        LastRunDetails {
+            id: self.id,
+            state: self.body.status(),
+            started_at_ms: self.body.started_at_ms(),
+            completed_at_ms: self.body.completed_at_ms(),
+        }
+    }
+}
+
+impl Kind for Run {
+    type Id = RunId;
+    const COLLECTION: Collection = Collection::Runs;
+
+    fn mint() -> RunId {
+        RunId::mint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::spec;
+
+    #[test]
+    fn a_run_is_as_far_as_its_record_says() {
+        let mut run = Run::scheduled(FlowId::mint(), SpecRef::new(spec::CRM_TO_AEP), None);
+        assert_eq!((run.status(), run.started_at_ms()), (RunStatus::Scheduled, None));
+        assert!(run.provider_ref_id.starts_with(&format!("M-{}-incremental-0:", run.flow_id)));
+        run.record(RunRecord::begun(7));
+        assert_eq!((run.status(), run.started_at_ms(), run.completed_at_ms()), (RunStatus::InProgress, Some(7), None));
+        assert!(!run.status().is_final());
+    }
+
+    #[test]
+    fn a_record_that_names_no_known_status_is_waited_for_by_nobody() {
+        let mut run = Run::scheduled(FlowId::mint(), SpecRef::new(spec::CRM_TO_AEP), None);
+        run.metrics = json!({ "statusSummary": { "status": "PARTIAL_SUCCESS" } });
+        assert!(run.status().is_final());
+    }
+}
