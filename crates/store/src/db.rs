@@ -1,0 +1,161 @@
+//! Opening the store, its pools and its schema.
+//!
+//! One connection writes, several read: SQLite has one writer at a time anyway, and waiting for our own pool is fair
+//! where waiting for its lock is not. Readers see the snapshot at which their transaction began (WAL), and can not
+//! write (`query_only`).
+
+use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwaters_model::sandbox::Scope;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr as _, SqliteConnection};
+
+use crate::error::StoreError;
+use crate::tx::Tx;
+use crate::vault::{KeyRing, Vault};
+
+/// How long a call waits for somebody else's transaction, in milliseconds.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+/// How many transactions may read at a time.
+const READERS: u32 = 4;
+/// The size of a page of the database, in bytes.
+const PAGE_BYTES: u64 = 4096;
+
+/// Who may read and write a new database: its owner.
+const DATABASE_MODE: u32 = 0o600;
+
+/// The schema, a file per step. A step that was released is never changed.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "tables", include_str!("../migrations/sqlite/0001_tables.sql"))];
+
+/// What can be set when a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// How long a call waits for somebody else's transaction.
+    pub busy_timeout: Duration,
+    /// How many transactions may read at a time.
+    pub readers: u32,
+    /// The largest size of the database in bytes; none means as much as the disk holds.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_millis(BUSY_TIMEOUT_MS), readers: READERS, bytes_max: None }
+    }
+}
+
+/// The metadata store. Cloning shares it.
+#[derive(Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    vault: Arc<Vault>,
+}
+
+impl Store {
+    /// Opens the store at a path or a `sqlite://` URL, makes it where there is none, and brings its schema up to date.
+    pub async fn open(location: &str, keys: KeyRing) -> Result<Self, StoreError> {
+        Self::open_with(location, keys, StoreOptions::default()).await
+    }
+
+    /// Opens the store with settings of one's own.
+    pub async fn open_with(location: &str, keys: KeyRing, options: StoreOptions) -> Result<Self, StoreError> {
+        let path = path_of(location)?;
+        make_place(path)?;
+        let opened = |source| StoreError::Open { location: location.to_owned(), source };
+        let connect = connect_options(path, &options);
+        let writer = pool(1, &options).connect_with(connect.clone()).await.map_err(opened)?;
+        migrate(&writer).await?;
+        let readers = pool(options.readers, &options).connect_lazy_with(connect.pragma("query_only", "on"));
+        Ok(Self { writer, readers, vault: Arc::new(Vault::new(keys)) })
+    }
+
+    /// Begins to read: everything is seen as it was at this moment.
+    pub async fn read(&self, scope: &Scope) -> Result<Tx, StoreError> {
+        Ok(Tx::new(self.readers.begin().await?, scope.clone(), Arc::clone(&self.vault)))
+    }
+
+    /// Begins to write: nobody else writes until the transaction is committed or dropped.
+    pub async fn write(&self, scope: &Scope) -> Result<Tx, StoreError> {
+        let begun = self.writer.begin_with("begin immediate").await?;
+        Ok(Tx::new(begun, scope.clone(), Arc::clone(&self.vault)))
+    }
+
+    /// Proves that the store answers and can be written, for readiness.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1 from organisation limit 1").fetch_optional(&self.readers).await?;
+        self.writer.begin_with("begin immediate").await?.rollback().await?;
+        Ok(())
+    }
+
+    /// Closes all connections; the write-ahead log is folded into the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    pub(crate) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+}
+
+fn path_of(location: &str) -> Result<&Path, StoreError> {
+    let path = match location.split_once("://") {
+        Some(("sqlite" | "file", path)) => path,
+        Some(_) => return Err(StoreError::UnknownKind { location: location.to_owned() }),
+        None => location.strip_prefix("sqlite:").unwrap_or(location),
+    };
+    Ok(Path::new(path))
+}
+
+/// Makes the directory of the database, and its file readable by its owner only; the log beside it inherits that.
+fn make_place(path: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Place { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(DATABASE_MODE).open(path).map_err(failed)?;
+    Ok(())
+}
+
+fn connect_options(path: &Path, options: &StoreOptions) -> SqliteConnectOptions {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(options.busy_timeout)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A pending offset must survive a power cut, else the commit that followed it could not be explained.
+        .synchronous(SqliteSynchronous::Full);
+    match options.bytes_max {
+        Some(bytes) => connect.pragma("max_page_count", (bytes / PAGE_BYTES).max(1).to_string()),
+        None => connect,
+    }
+}
+
+fn pool(connections: u32, options: &StoreOptions) -> SqlitePoolOptions {
+    let patience = options.busy_timeout.saturating_add(Duration::from_millis(500));
+    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(patience)
+}
+
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut connection = writer.acquire().await?;
+    let connection: &mut SqliteConnection = &mut connection;
+    Migrator::with_migrations(migrations.into()).run(connection).await.map_err(StoreError::Migrate)
+}

@@ -1,0 +1,146 @@
+//! What can go wrong in the store, and whose turn it is then.
+
+use std::path::PathBuf;
+
+use headwaters_model::etag::Etag;
+use headwaters_model::offset::Ordinal;
+use headwaters_model::resource::ResourceRef;
+
+use crate::vault::VaultError;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else holds the database; another try may succeed.
+    #[error("the metadata store is busy")]
+    Busy(#[source] sqlx::Error),
+    /// No space is left, on the device or below the configured size.
+    #[error("the metadata store is full: free space on its disk")]
+    Full(#[source] sqlx::Error),
+    /// The database can not be opened or is not one of ours.
+    #[error("could not open the metadata store {location}")]
+    Open {
+        /// Where it should be.
+        location: String,
+        /// What the database says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The location names a store that this build does not have.
+    #[error("the metadata store {location} is of an unknown kind: use a path or sqlite://PATH")]
+    UnknownKind {
+        /// The location, as configured.
+        location: String,
+    },
+    /// The schema could not be brought up to date.
+    #[error("could not bring the metadata store up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The file of the database, or its directory, can not be made.
+    #[error("could not make the metadata store {}", .path.display())]
+    Place {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The resource changed since it was read, or is gone.
+    #[error(transparent)]
+    Outdated(#[from] Outdated),
+    /// Something that must be unique is there already.
+    #[error("{what} exists already")]
+    Duplicate {
+        /// The index that refused it.
+        what: String,
+    },
+    /// The lease of the run is not ours any more; whoever has it goes on.
+    #[error("the lease of {0} was lost")]
+    LeaseLost(ResourceRef),
+    /// Store and table do not agree on an ordinal and nothing explains why: a person must look (docs/architecture.md,
+    /// section 4). The flow stops; it never guesses.
+    #[error(
+        "the table's last commit of flow {flow} is {table:?}, the store knows {store:?}: the table was replaced or its marks expired"
+    )]
+    Disagreement {
+        /// The flow.
+        flow: String,
+        /// The ordinal that the table knows.
+        table: Option<Ordinal>,
+        /// The ordinal that the store knows.
+        store: Option<Ordinal>,
+    },
+    /// A stored value can not be read back.
+    #[error("{what} in the metadata store is damaged: {reason}")]
+    Damaged {
+        /// Which value.
+        what: String,
+        /// Why it can not be read.
+        reason: String,
+    },
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Anything else that the database says.
+    #[error("the metadata store failed")]
+    Database(#[source] sqlx::Error),
+}
+
+/// A write that found another version than the one it was made for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outdated {
+    /// There is no such resource.
+    #[error("{0} was not found")]
+    Missing(ResourceRef),
+    /// Somebody else wrote it meanwhile.
+    #[error("{resource} changed since it was read")]
+    Stale {
+        /// The resource.
+        resource: ResourceRef,
+        /// Its version now.
+        current: Etag,
+    },
+}
+
+impl StoreError {
+    /// Whether the database was held by somebody else for too long.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Damaged { what: what.into(), reason: reason.to_string() }
+    }
+}
+
+/// Result codes of SQLite, the lowest eight bits of what it reports.
+mod sqlite {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
+    pub(super) const FULL: i32 = 13;
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::Busy(error);
+        }
+        let Some(database) = error.as_database_error() else { return Self::Database(error) };
+        if database.is_unique_violation() {
+            let message = database.message();
+            return Self::Duplicate { what: message.rsplit(": ").next().unwrap_or(message).to_owned() };
+        }
+        let code = database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+        match code {
+            Some(sqlite::BUSY | sqlite::LOCKED) => Self::Busy(error),
+            Some(sqlite::FULL) => Self::Full(error),
+            _ => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Leases: which worker has which run.
+//!
+//! **Invariant.** At most one run of a flow is at work: the partial unique index `run_at_work` holds it, and a claim
+//! takes the write lock before it looks. A lease saves work, not correctness: what two attempts of one flow may commit
+//! is decided by their ordinals (docs/architecture.md, section 4).
+
+use std::sync::Arc;
+
+use headwaters_model::account::Actor;
+use headwaters_model::flow::Flow;
+use headwaters_model::id::{BatchId, RunId};
+use headwaters_model::metrics::RunRecord;
+use headwaters_model::resource::Resource;
+use headwaters_model::run::{Run, RunStatus};
+use sqlx::sqlite::SqliteRow;
+
+use crate::db::Store;
+use crate::error::StoreError;
+use crate::rows;
+use crate::tx::Tx;
+
+/// A run that is ours until the lease ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The run, in progress; its scope is where to work.
+    pub run: Resource<Run>,
+    /// The batch that its rows belong to, minted when it was first claimed.
+    pub batch: BatchId,
+    /// The instant of the schedule that it serves, milliseconds since 1970.
+    pub scheduled_for_ms: Option<i64>,
+    /// Whether another worker had it before and let the lease end: look for what it left behind first.
+    pub taken_over: bool,
+}
+
+impl Store {
+    /// Claims the run that has waited longest: one whose worker let its lease end, else one that is due and whose flow
+    /// is in use and has no run at work.
+    pub async fn claim_run(&self, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Option<Claim>, StoreError> {
+        let mut found = self.writer().begin_with("begin immediate").await?;
+        let query = sqlx::query(
+            "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
+             where r.status = 'inProgress' and (r.lease_until_us is null or r.lease_until_us <= $1)
+             order by r.lease_until_us, r.id limit 1",
+        );
+        let mut row = query.bind(rows::us(now_ms)).fetch_optional(&mut *found).await?;
+        if row.is_none() {
+            let query = sqlx::query(
+                "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
+                 where r.status = 'scheduled' and r.due_at_us <= $1
+                 and exists (select 1 from flow f where f.id = r.flow_id and f.state = 'enabled')
+                 and not exists (select 1 from run o where o.flow_id = r.flow_id and o.status = 'inProgress')
+                 order by r.due_at_us, r.id limit 1",
+            );
+            row = query.bind(rows::us(now_ms)).fetch_optional(&mut *found).await?;
+        }
+        let Some(row) = row else { return Ok(None) };
+        let scope = rows::scope(&row)?;
+        let mut tx = Tx::new(found, scope, Arc::clone(self.vault()));
+        let claim = tx.take(&row, owner, now_ms, lease_ms).await?;
+        tx.commit().await?;
+        Ok(Some(claim))
+    }
+
+    /// Prolongs a lease. False means that it is not ours any more: stop working.
+    pub async fn heartbeat(&self, run: RunId, owner: &str, until_ms: i64) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "update run set lease_until_us = $1 where id = $2 and lease_owner = $3 and status = 'inProgress'",
+        );
+        let query = query.bind(rows::us(until_ms)).bind(run.to_string()).bind(owner);
+        Ok(query.execute(self.writer()).await?.rows_affected() == 1)
+    }
+
+    /// Gives a lease back, so that another worker may take the run at once.
+    pub async fn release(&self, run: RunId, owner: &str) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "update run set lease_until_us = 0 where id = $1 and lease_owner = $2 and status = 'inProgress'",
+        );
+        query.bind(run.to_string()).bind(owner).execute(self.writer()).await?;
+        Ok(())
+    }
+}
+
+impl Tx {
+    async fn take(&mut self, row: &SqliteRow, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Claim, StoreError> {
+        let mut run: Resource<Run> = rows::resource(row, self.scope())?;
+        let stored: Option<String> = rows::value(row, "batch_id")?;
+        let batch = match stored {
+            Some(text) => text.parse().map_err(|error| StoreError::damaged("a batch id", error))?,
+            None => BatchId::mint(),
+        };
+        let taken_over = run.body.status() == RunStatus::InProgress;
+        if !taken_over {
+            run.body.record(RunRecord::begun(now_ms));
+            let expected = run.touch(&Actor::scheduler(), now_ms);
+            self.replace(&run, &expected).await?;
+            self.show_last_run(&run).await?;
+        }
+        let query = sqlx::query(
+            "update run set lease_owner = $1, lease_until_us = $2, batch_id = $3 where id = $4 and org = $5 and sandbox = $6",
+        );
+        let query = query
+            .bind(owner)
+            .bind(rows::us(now_ms.saturating_add(lease_ms)))
+            .bind(batch.as_str())
+            .bind(run.id.to_string())
+            .bind(self.org())
+            .bind(self.sandbox());
+        query.execute(self.connection()).await?;
+        Ok(Claim { run, batch, scheduled_for_ms: rows::time_ms_opt(row, "scheduled_for_us")?, taken_over })
+    }
+
+    /// Shows a run as the latest of its flow, without a new version of the flow (flow-service.md 4). An older run does
+    /// not hide a newer one, and a flow that was deleted meanwhile shows nothing.
+    pub(crate) async fn show_last_run(&mut self, run: &Resource<Run>) -> Result<(), StoreError> {
+        let Some(mut flow) = self.get::<Flow>(&run.body.flow_id).await? else { return Ok(()) };
+        if flow.body.last_run_details.as_ref().is_some_and(|shown| shown.id > run.id) {
+            return Ok(());
+        }
+        flow.body.last_run_details = Some(run.last_run_details());
+        self.rewrite(&flow).await
+    }
+}

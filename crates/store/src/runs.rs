@@ -1,0 +1,255 @@
+//! Runs: how they come to be, their attempts, and how they are settled.
+//!
+//! **Invariant.** Ordinals of a flow only grow: they come from a counter of the flow that no failure and no deletion of
+//! an attempt sets back.
+//!
+//! **Invariant.** Settling is one transaction: the offset, the run, its batch, its flow and its data set change together
+//! or not at all, and only if the run is still the version that the caller has worked on.
+
+use headwaters_model::account::Actor;
+use headwaters_model::batch::{Batch, BatchStatus};
+use headwaters_model::data_set::{DataSet, LastBatch};
+use headwaters_model::etag::Etag;
+use headwaters_model::id::{DataSetId, FlowId, RunId};
+use headwaters_model::offset::Ordinal;
+use headwaters_model::resource::Resource;
+use headwaters_model::run::Run;
+use serde_json::Value;
+
+use crate::audit::AuditEntry;
+use crate::error::StoreError;
+use crate::offsets::{Offset, Promotion};
+use crate::resources::columns;
+use crate::rows;
+use crate::tx::Tx;
+
+/// One try at a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Its number in the flow.
+    pub ordinal: Ordinal,
+    /// The ordinal that its offset came from; its commit is tried only while this is the table's last.
+    pub base: Option<Ordinal>,
+    /// Where it begins to read; none from the start.
+    pub offset: Option<Value>,
+    /// Its number in the run, starting at 1.
+    pub number: u32,
+}
+
+/// An attempt as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Its number in the flow.
+    pub ordinal: Ordinal,
+    /// When it began, milliseconds since 1970.
+    pub started_at_ms: i64,
+    /// When it ended, milliseconds since 1970.
+    pub ended_at_ms: Option<i64>,
+    /// Why it broke.
+    pub error: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// Which attempt.
+    pub ordinal: Ordinal,
+    /// Why it broke; none when it did not.
+    pub error: Option<String>,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub struct Settlement<'a> {
+    /// The run with its final record, touched ([`Resource::touch`]).
+    pub run: &'a Resource<Run>,
+    /// The version that the store must still hold.
+    pub expected: &'a Etag,
+    /// Where the run lands.
+    pub data_set: &'a DataSetId,
+    /// What becomes of the offset.
+    pub promotion: Promotion,
+    /// The last attempt.
+    pub attempt: Option<AttemptEnd>,
+    /// The batch; none for a run that read no rows.
+    pub batch: Option<&'a Resource<Batch>>,
+    /// In whose name.
+    pub by: &'a Actor,
+    /// Now, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Tx {
+    /// Makes a run that waits until it is due. False when the flow has a run for this instant of its schedule already:
+    /// any number of schedulers agree on one. A run on demand serves no instant.
+    pub async fn schedule_run(
+        &mut self,
+        run: &Resource<Run>,
+        due_ms: i64,
+        scheduled_for_ms: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(concat!(
+            "insert into run (",
+            columns!(),
+            ", due_at_us, scheduled_for_us) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             on conflict (flow_id, scheduled_for_us) do nothing",
+        ));
+        let query = query
+            .bind(run.id.to_string())
+            .bind(self.org())
+            .bind(self.sandbox())
+            .bind(run.state.name())
+            .bind(run.etag.as_str())
+            .bind(rows::us(run.created.at_ms))
+            .bind(run.created.by.user.as_str())
+            .bind(run.created.by.client.as_str())
+            .bind(rows::us(run.updated.at_ms))
+            .bind(run.updated.by.user.as_str())
+            .bind(run.updated.by.client.as_str())
+            .bind(rows::to_json("run", &run.body)?)
+            .bind(rows::us(due_ms))
+            .bind(scheduled_for_ms.map(rows::us));
+        let made = query.execute(self.connection()).await?.rows_affected() == 1;
+        if made {
+            self.show_last_run(run).await?;
+        }
+        Ok(made)
+    }
+
+    /// The runs of a flow that are not over yet, the oldest first.
+    pub async fn unfinished_runs(&mut self, flow: FlowId) -> Result<Vec<Resource<Run>>, StoreError> {
+        let query = sqlx::query(concat!(
+            "select ",
+            columns!(),
+            " from run where org = $1 and sandbox = $2 and flow_id = $3 and status in ('scheduled', 'inProgress') \
+             order by created_at_us, id",
+        ));
+        let query = query.bind(self.org()).bind(self.sandbox()).bind(flow.to_string());
+        let found = query.fetch_all(self.connection()).await?;
+        found.iter().map(|row| rows::resource(row, self.scope())).collect()
+    }
+
+    /// Begins an attempt of a run that this worker has leased: takes the flow's next ordinal, and with it the offset
+    /// and base that the attempt is bound to.
+    pub async fn begin_attempt(
+        &mut self,
+        run: &Resource<Run>,
+        owner: &str,
+        data_set: &DataSetId,
+        now_ms: i64,
+    ) -> Result<Attempt, StoreError> {
+        let query = sqlx::query(
+            "select 1 from run where id = $1 and org = $2 and sandbox = $3 and lease_owner = $4 and status = 'inProgress'",
+        );
+        let query = query.bind(run.id.to_string()).bind(self.org()).bind(self.sandbox()).bind(owner);
+        if query.fetch_optional(self.connection()).await?.is_none() {
+            return Err(StoreError::LeaseLost(run.reference()));
+        }
+        let ordinal = self.next_ordinal(run).await?;
+        let query = sqlx::query(
+            "insert into attempt (flow_id, ordinal, org, sandbox, run_id, started_at_us) values ($1, $2, $3, $4, $5, $6)",
+        );
+        let query = query
+            .bind(run.body.flow_id.to_string())
+            .bind(ordinal.0)
+            .bind(self.org())
+            .bind(self.sandbox())
+            .bind(run.id.to_string())
+            .bind(rows::us(now_ms));
+        query.execute(self.connection()).await?;
+        let number = u32::try_from(self.attempts(run.id).await?.len()).unwrap_or(u32::MAX);
+        let (base, offset) = match self.offset(run.body.flow_id, data_set).await? {
+            Some(Offset { ordinal, value }) => (ordinal, Some(value)),
+            None => (None, None),
+        };
+        Ok(Attempt { ordinal, base, offset, number })
+    }
+
+    /// Notes how an attempt ended.
+    pub async fn end_attempt(&mut self, flow: FlowId, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "update attempt set ended_at_us = $1, error = $2
+             where flow_id = $3 and ordinal = $4 and org = $5 and sandbox = $6",
+        );
+        let query = query
+            .bind(rows::us(now_ms))
+            .bind(end.error.as_deref())
+            .bind(flow.to_string())
+            .bind(end.ordinal.0)
+            .bind(self.org())
+            .bind(self.sandbox());
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// The attempts of a run, the oldest first.
+    pub async fn attempts(&mut self, run: RunId) -> Result<Vec<AttemptRecord>, StoreError> {
+        let query = sqlx::query(
+            "select ordinal, started_at_us, ended_at_us, error from attempt
+             where run_id = $1 and org = $2 and sandbox = $3 order by ordinal",
+        );
+        let query = query.bind(run.to_string()).bind(self.org()).bind(self.sandbox());
+        let found = query.fetch_all(self.connection()).await?;
+        let record = |row| {
+            Ok(AttemptRecord {
+                ordinal: Ordinal(rows::value(row, "ordinal")?),
+                started_at_ms: rows::time_ms(row, "started_at_us")?,
+                ended_at_ms: rows::time_ms_opt(row, "ended_at_us")?,
+                error: rows::value(row, "error")?,
+            })
+        };
+        found.iter().map(record).collect()
+    }
+
+    /// Closes a run with everything that depends on it.
+    pub async fn settle(&mut self, settlement: Settlement<'_>) -> Result<(), StoreError> {
+        let Settlement { run, expected, data_set, promotion, attempt, batch, by, now_ms } = settlement;
+        let flow = run.body.flow_id;
+        self.replace(run, expected).await?;
+        self.clear_lease(run.id).await?;
+        self.promote(flow, data_set, &promotion, now_ms).await?;
+        if let Some(end) = attempt {
+            self.end_attempt(flow, &end, now_ms).await?;
+        }
+        if let Some(batch) = batch {
+            self.insert(batch).await?;
+            self.show_last_batch(data_set, batch).await?;
+        }
+        self.show_last_run(run).await?;
+        let resource = run.reference();
+        self.audit(&AuditEntry { at_ms: now_ms, by, action: "settle", resource, etag: Some(&run.etag), allowed: true })
+            .await
+    }
+
+    async fn next_ordinal(&mut self, run: &Resource<Run>) -> Result<Ordinal, StoreError> {
+        let query = sqlx::query(
+            "update flow set last_ordinal = last_ordinal + 1 where id = $1 and org = $2 and sandbox = $3
+             returning last_ordinal",
+        );
+        let query = query.bind(run.body.flow_id.to_string()).bind(self.org()).bind(self.sandbox());
+        // The flow was deleted: nobody may work on its runs.
+        let row =
+            query.fetch_optional(self.connection()).await?.ok_or_else(|| StoreError::LeaseLost(run.reference()))?;
+        Ok(Ordinal(rows::value(&row, "last_ordinal")?))
+    }
+
+    async fn clear_lease(&mut self, run: RunId) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "update run set lease_owner = null, lease_until_us = null where id = $1 and org = $2 and sandbox = $3",
+        );
+        let query = query.bind(run.to_string()).bind(self.org()).bind(self.sandbox());
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Shows a batch as the latest of its data set, without a new version of the data set.
+    async fn show_last_batch(&mut self, data_set: &DataSetId, batch: &Resource<Batch>) -> Result<(), StoreError> {
+        let Some(mut shown) = self.get::<DataSet>(data_set).await? else { return Ok(()) };
+        shown.body.last_batch = Some(LastBatch { id: batch.id.clone(), status: batch.body.status });
+        match batch.body.status {
+            BatchStatus::Success => shown.body.last_successful_batch = Some(batch.id.clone()),
+            BatchStatus::Failed => shown.body.last_failed_batch = Some(batch.id.clone()),
+        }
+        self.rewrite(&shown).await
+    }
+}

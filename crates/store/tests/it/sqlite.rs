@@ -1,0 +1,168 @@
+//! The suite on SQLite, and what only a database in a file can show.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use headwaters_model::connection::Connection;
+use headwaters_model::resource::{Resource, State};
+use headwaters_model::secret::Secret;
+use headwaters_store::{KeyRing, Store, StoreError, StoreOptions};
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::run_suite;
+use crate::world::{NOW, World, connection};
+
+async fn open_with(options: StoreOptions) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("headwaters.db");
+    let store = Store::open_with(path.to_str().unwrap(), KeyRing::generate().unwrap(), options).await.unwrap();
+    World::new(store, dir).await
+}
+
+async fn open() -> World {
+    open_with(StoreOptions::default()).await
+}
+
+run_suite!(open:
+    a_resource_is_read_as_it_was_written,
+    an_id_of_another_sandbox_is_not_found,
+    a_write_of_another_sandbox_changes_nothing,
+    of_two_writers_with_one_version_exactly_one_wins,
+    a_stale_write_names_the_version_that_stands,
+    what_is_derived_changes_no_version,
+    a_dropped_transaction_leaves_no_trace,
+    a_reader_sees_the_moment_at_which_it_began,
+    a_reader_can_not_write,
+    an_indexed_field_is_filtered_like_any_other,
+    an_indexed_field_is_paged_like_any_other,
+    secrets_open_only_for_their_owner,
+    a_deleted_connection_takes_its_secrets_along,
+    flows_block_the_deletion_of_what_they_use,
+    unused_sources_go_with_their_connection,
+    table_names_are_unique_in_a_sandbox,
+    an_account_proves_itself_with_its_secret,
+    an_instant_of_a_schedule_has_one_run,
+    of_many_workers_one_claims_a_run,
+    a_flow_has_one_run_at_work,
+    a_run_of_a_disabled_flow_waits,
+    a_lease_that_ended_is_taken_over,
+    a_heartbeat_keeps_a_lease,
+    ordinals_only_grow,
+    an_attempt_needs_the_lease,
+    settling_moves_everything_at_once,
+    settling_a_run_twice_fails_the_second_time,
+    a_commit_that_nothing_explains_stops_the_flow,
+    lower_pending_offsets_go_and_higher_ones_stay,
+    a_run_without_rows_moves_the_offset_from_its_base_only,
+    a_lost_answer_is_found_again,
+    flows_are_due_when_their_instant_has_come,
+    the_audit_tells_who_did_what,
+);
+
+#[tokio::test]
+async fn a_password_is_nowhere_in_the_files() {
+    let world = open().await;
+    let password = "Tr0ub4dor&3-planted";
+    let stored = world.add(connection("shop")).await;
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    tx.put_secret(&stored.id.to_string(), "password", &Secret::new(password)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let before = files(&world);
+    world.store.close().await;
+    for (name, bytes) in before.into_iter().chain(files(&world)) {
+        let found = bytes.windows(password.len()).any(|window| window == password.as_bytes());
+        assert!(!found, "the password stands in {name}");
+    }
+}
+
+/// Every file of the data directory with its bytes; the database and its log at least.
+fn files(world: &World) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = entries.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect();
+    assert!(files.iter().any(|(name, bytes)| name.ends_with("headwaters.db") && !bytes.is_empty()));
+    files
+}
+
+#[tokio::test]
+async fn a_database_that_somebody_else_holds_is_busy() {
+    let world = open_with(StoreOptions { busy_timeout: Duration::from_millis(50), ..StoreOptions::default() }).await;
+    let options = SqliteConnectOptions::new().filename(world.dir.path().join("headwaters.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let held = other.begin_with("begin immediate").await.unwrap();
+
+    let refused = world.store.write(&world.scope).await.err().unwrap();
+    assert!(refused.is_busy() && refused.is_transient(), "{refused:?}");
+    assert!(world.store.ping().await.is_err_and(|error| error.is_busy()));
+
+    held.rollback().await.unwrap();
+    world.store.write(&world.scope).await.unwrap();
+    world.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_database_says_so_and_keeps_what_it_had() {
+    let world = open_with(StoreOptions { bytes_max: Some(512 * 1024), ..StoreOptions::default() }).await;
+    let first = world.add(connection("first")).await;
+    let big = Resource::new(world.scope.clone(), State::Enabled, connection(&"x".repeat(600_000)), &world.actor, NOW);
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    let refused = tx.insert(&big).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full(_)) && !refused.is_transient(), "{refused:?}");
+    drop(tx);
+    assert_eq!(world.find(&first.id).await, Some(first));
+    assert_eq!(world.find::<Connection>(&big.id).await, None);
+}
+
+#[tokio::test]
+async fn a_store_is_found_again_as_it_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = dir.path().join("keyring.json");
+    let location = format!("sqlite://{}", dir.path().join("deep/headwaters.db").display());
+    let store = Store::open(&location, KeyRing::open_or_create(&keyring).unwrap()).await.unwrap();
+    let world = World::new(store, dir).await;
+    let left = world.add(connection("shop")).await;
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    tx.put_secret(&left.id.to_string(), "password", &Secret::new("hunter2")).await.unwrap();
+    tx.commit().await.unwrap();
+    world.store.close().await;
+
+    let again = Store::open(&location, KeyRing::open_or_create(&keyring).unwrap()).await.unwrap();
+    let mut tx = again.read(&world.scope).await.unwrap();
+    assert_eq!(tx.get(&left.id).await.unwrap(), Some(left.clone()));
+    let secrets = tx.secrets(&left.id.to_string()).await.unwrap();
+    assert_eq!(secrets[0].1.expose(), "hunter2");
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_the_database() {
+    let world = open().await;
+    world.add(connection("shop")).await;
+    for entry in std::fs::read_dir(world.dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_can_not_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let location = file.join("headwaters.db");
+    let refused = Store::open(location.to_str().unwrap(), KeyRing::generate().unwrap()).await.err().unwrap();
+    assert!(refused.to_string().contains("a-file/headwaters.db"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("headwaters.db");
+    std::fs::write(&path, "this is a letter, not a database, and long enough to be read as a header of one").unwrap();
+    let location = path.to_str().unwrap();
+    let refused = Store::open(location, KeyRing::generate().unwrap()).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Open { .. }), "{refused:?}");
+    let refused = Store::open("postgres://elsewhere/db", KeyRing::generate().unwrap()).await.err().unwrap();
+    assert!(matches!(refused, StoreError::UnknownKind { .. }), "{refused:?}");
+}
