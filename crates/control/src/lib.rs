@@ -2,5 +2,115 @@
 //!
 //! **Invariant.** Control knows neither HTTP nor SQL text nor Arrow nor which sources exist; it reaches them through its
 //! [`ports`] (docs/architecture.md, section 2).
+//!
+//! **Invariant.** A handler calls [`Control`] once. Control holds at most one transaction at a time and never calls a
+//! source, a lake or the network while it is open: what is learnt outside is checked again inside
+//! (docs/architecture.md, section 3).
 
+mod access;
+mod assignment;
+mod attempt;
+mod audit;
+mod connections;
+mod crash;
+mod data_sets;
+mod error;
+mod flows;
+mod life_cycle;
 pub mod ports;
+mod progress;
+mod recover;
+mod retry;
+mod runs;
+mod scheduler;
+mod settings;
+mod settle;
+mod source_connections;
+mod specs;
+mod target_connections;
+mod worker;
+
+use std::sync::Arc;
+
+use headwaters_store::Store;
+pub use headwaters_store::Stored;
+
+pub use self::access::{
+    AccessError, AccessHeaders, Caller, Claims, Credentials, IssuedToken, TOKEN_LIFETIME_MS, TokenDenied, TokenError,
+    TokenRequest, TokenSubject, Tokens,
+};
+pub use self::connections::{AuthInput, CreateConnection, ExploreRequest, Explored, SpecInput, Surveyed, TestOutcome};
+pub use self::data_sets::CreateDataSet;
+pub use self::error::{Cause, CommandError, connect_cause, source_cause};
+pub use self::flows::CreateFlow;
+use self::ports::{Clock, Executor, Lakes, Sources};
+use self::progress::LiveRuns;
+pub use self::retry::ATTEMPTS_MAX;
+pub use self::settings::{Settings, Strict, UnknownStrictRule};
+pub use self::source_connections::CreateSourceConnection;
+use self::specs::Specs;
+pub use self::target_connections::CreateTargetConnection;
+pub use self::worker::{Worker, WorkerExit};
+
+/// The command side of every service: what handlers call, and what runs flows.
+///
+/// A clone is the same control; all its parts are shared.
+#[derive(Clone)]
+pub struct Control {
+    store: Store,
+    ports: Ports,
+    clock: Arc<dyn Clock>,
+    tokens: Arc<Tokens>,
+    specs: Arc<Specs>,
+    settings: Arc<Settings>,
+    live: LiveRuns,
+    /// Wakes the worker when there may be something to do at once.
+    wake: Arc<tokio::sync::Notify>,
+}
+
+/// The data plane as control sees it.
+#[derive(Clone)]
+pub struct Ports {
+    /// The sources of this build.
+    pub sources: Arc<dyn Sources>,
+    /// Carries out runs.
+    pub executor: Arc<dyn Executor>,
+    /// The lake's places.
+    pub lakes: Arc<dyn Lakes>,
+}
+
+impl Control {
+    /// Puts the parts together. Fails when a spec of this build is broken.
+    ///
+    /// `token_key` signs access tokens; it comes from the key ring.
+    pub fn new(
+        store: Store,
+        ports: Ports,
+        clock: Arc<dyn Clock>,
+        token_key: &[u8],
+        settings: Settings,
+    ) -> Result<Self, CommandError> {
+        let specs = Specs::load(&*ports.sources)?;
+        Ok(Self {
+            store,
+            ports,
+            clock,
+            tokens: Arc::new(Tokens::new(token_key)),
+            specs: Arc::new(specs),
+            settings: Arc::new(settings),
+            live: LiveRuns::default(),
+            wake: Arc::default(),
+        })
+    }
+
+    /// The settings that it works under.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Proves that the store answers; for `/readyz`.
+    pub async fn ready(&self) -> Result<(), CommandError> {
+        Ok(self.store.ping().await?)
+    }
+}

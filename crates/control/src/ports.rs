@@ -48,17 +48,24 @@ pub trait Sources: Send + Sync {
 }
 
 /// Carries out the jobs of runs (docs/architecture.md, section 4).
+///
+/// Any call may be repeated, and calls for two attempts of one flow may overlap: what reaches the table is decided by the
+/// ordinals in [`CommitMark`], never by who calls or when. A call that is dropped before it answers may still have its
+/// effect.
 pub trait Executor: Send + Sync {
-    /// The last ordinal that the table knows of the flow.
+    /// The last ordinal that the table knows of the flow; none where there is no table or no mark. Must not answer from
+    /// memory: it is how a commit is found whose answer was lost.
     fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>>;
-    /// Reads, transforms and lands; nothing is visible yet.
+    /// Reads, transforms and lands; nothing is visible yet, whatever the outcome. Ends soon after the token is cancelled,
+    /// with [`JobError::Cancelled`]. What it says through `events` is for people; an outcome must not wait for a reader.
     fn land<'a>(
         &'a self,
         job: RunJob,
         events: mpsc::Sender<RunEvent>,
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<Landed, JobError>>;
-    /// Commits what was landed, exactly once.
+    /// Commits what was landed, exactly once: only while the table's last ordinal is the mark's base. When it is the
+    /// mark's own, the commit was made before, and the answer is that of the first time.
     fn commit<'a>(
         &'a self,
         job: &'a RunJob,

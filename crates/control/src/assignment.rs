@@ -1,0 +1,182 @@
+//! All that a worker must know of a run that it has claimed: the flow and what the flow refers to, as they stand when
+//! the attempt begins (flow-service.md 14.2).
+
+use headwaters_model::connection::Connection;
+use headwaters_model::data_set::DataSet;
+use headwaters_model::flow::Flow;
+use headwaters_model::id::{BatchId, TargetConnectionId};
+use headwaters_model::job::{Failure, RunJob, SourceAccess, Stage, Totals, WriteMode};
+use headwaters_model::metrics::RunFacts;
+use headwaters_model::offset::CommitMark;
+use headwaters_model::resource::{Kind, Resource, ResourceRef};
+use headwaters_model::run::Run;
+use headwaters_model::source_connection::SourceConnection;
+use headwaters_model::target_connection::TargetConnection;
+use headwaters_store::{Attempt, Claim, Stored, Tx};
+
+use crate::Control;
+use crate::error::{CommandError, clipped};
+use crate::flows::read_request;
+use crate::scheduler::schedule;
+
+/// A claimed run with everything around it.
+#[derive(Debug, Clone)]
+pub(crate) struct Assignment {
+    pub(crate) run: Resource<Run>,
+    pub(crate) batch: BatchId,
+    pub(crate) flow: Resource<Flow>,
+    source: Resource<SourceConnection>,
+    connection: Resource<Connection>,
+    target: TargetConnectionId,
+    pub(crate) data_set: Resource<DataSet>,
+    /// What people call the kind of source.
+    label: String,
+    once: bool,
+    started_at_ms: i64,
+}
+
+impl Control {
+    /// Looks up what a claimed run refers to. Deletions are blocked while a flow needs something, so that a missing
+    /// part means that the flow was deleted, or damage.
+    pub(crate) async fn assignment(&self, claim: Claim) -> Result<Assignment, CommandError> {
+        let Claim { run, batch, .. } = claim;
+        let mut tx = self.store.read(&run.scope).await?;
+        let flow: Resource<Flow> = there(&mut tx, &run.body.flow_id).await?;
+        let source = flow.body.source_connection_ids.first();
+        let source = source.ok_or_else(|| CommandError::Internal(format!("{} has no source", flow.reference())))?;
+        let source: Resource<SourceConnection> = there(&mut tx, source).await?;
+        let base = source.body.base_connection_id;
+        let base = base.ok_or_else(|| CommandError::Internal(format!("{} has no base", source.reference())))?;
+        let connection: Resource<Connection> = there(&mut tx, &base).await?;
+        let target = flow.body.target_connection_ids.first();
+        let target = target.ok_or_else(|| CommandError::Internal(format!("{} has no target", flow.reference())))?;
+        let target: Resource<TargetConnection> = there(&mut tx, target).await?;
+        let data_set = target.body.data_set_id().and_then(|id| id.parse().ok());
+        let data_set =
+            data_set.ok_or_else(|| CommandError::Internal(format!("{} has no data set", target.reference())))?;
+        let data_set: Resource<DataSet> = there(&mut tx, &data_set).await?;
+        Ok(Assignment {
+            label: self.specs.label(connection.body.connection_spec.id).to_owned(),
+            once: schedule(&flow.body).is_none_or(|schedule| schedule.is_once()),
+            started_at_ms: run.body.started_at_ms().unwrap_or_else(|| self.clock.now_ms()),
+            target: target.id,
+            run,
+            batch,
+            flow,
+            source,
+            connection,
+            data_set,
+        })
+    }
+
+    /// How the run's source is reached; the secrets are opened here, last of all.
+    pub(crate) async fn access_of(&self, assignment: &Assignment) -> Result<SourceAccess, CommandError> {
+        self.access(&assignment.connection).await
+    }
+}
+
+impl Assignment {
+    /// What the run is about, for its record.
+    pub(crate) fn facts(&self) -> RunFacts<'_> {
+        RunFacts {
+            run: self.run.id,
+            source_label: &self.label,
+            source: self.source.id,
+            target: self.target,
+            batch: &self.batch,
+            once: self.once,
+            window: None,
+            started_at_ms: self.started_at_ms,
+        }
+    }
+
+    /// The same for a run of the flow that was closed before its rows were known to be in the table. The batch that it
+    /// was closed with, if any, is a failed one: the rows get a batch of their own.
+    pub(crate) fn reopened(&self, run: Resource<Run>) -> Self {
+        let started_at_ms = run.body.started_at_ms().unwrap_or(self.started_at_ms);
+        Self { run, batch: BatchId::mint(), started_at_ms, ..self.clone() }
+    }
+
+    /// Where its rows land.
+    pub(crate) fn location(&self) -> &str {
+        &self.data_set.body.location
+    }
+
+    /// Under which name its commits are known in the table: the flow's.
+    pub(crate) fn app_id(&self) -> String {
+        self.flow.id.to_string()
+    }
+
+    /// The mark of one attempt's commit.
+    pub(crate) fn mark(&self, attempt: &Attempt) -> CommitMark {
+        CommitMark { app_id: self.app_id(), base: attempt.base, ordinal: attempt.ordinal }
+    }
+
+    /// The job of one attempt. Flows always append.
+    pub(crate) fn job(&self, access: SourceAccess, mark: CommitMark) -> Result<RunJob, CommandError> {
+        Ok(RunJob {
+            flow: Some((self.flow.id, self.run.id)),
+            source: access,
+            read: read_request(&self.source.body)?,
+            location: self.location().to_owned(),
+            mode: WriteMode::Append,
+            mark,
+            batch: Some(self.batch.clone()),
+        })
+    }
+
+    /// Refuses what this build can not do to the rows: it never lands unmapped columns in the place of mapped ones
+    /// (flow-service.md 16.2).
+    pub(crate) fn check_mapping(&self) -> Result<(), Failure> {
+        let named = self.flow.body.transformation("Mapping").and_then(|params| params.get("mappingId")?.as_str());
+        match named.filter(|id| !id.is_empty()) {
+            None => Ok(()),
+            Some(id) => Err(Failure {
+                stage: Stage::Data,
+                message: format!("this build can not apply the mapping set {}, so nothing was landed", clipped(id)),
+                hint: Some("make a flow without the Mapping transformation to land all columns as they are".to_owned()),
+            }),
+        }
+    }
+
+    /// Refuses to land what is left when too many rows were rejected (flow-service.md 16.5).
+    pub(crate) fn check_rejected(&self, totals: &Totals) -> Result<(), Failure> {
+        if tolerates(self.flow.body.partial_ingestion_percent(), totals) {
+            return Ok(());
+        }
+        let Totals { rows_in, rows_rejected, .. } = totals;
+        Err(Failure {
+            stage: Stage::Data,
+            message: format!("{rows_rejected} of {rows_in} rows could not be ingested, so nothing was landed"),
+            hint: Some("set options.partialIngestionPercent to the share of rows that may be left out".to_owned()),
+        })
+    }
+}
+
+/// Whether so many rejected rows are tolerated: none without a threshold, else a share below it; 100 tolerates all.
+fn tolerates(percent: Option<f64>, totals: &Totals) -> bool {
+    let Some(threshold) = percent else { return totals.rows_rejected == 0 };
+    #[expect(clippy::cast_precision_loss, reason = "a share in percent does not need more than 53 bits")]
+    let share = 100.0 * totals.rows_rejected as f64 / totals.rows_in.max(1) as f64;
+    totals.rows_rejected == 0 || threshold >= 100.0 || share < threshold
+}
+
+async fn there<K: Stored>(tx: &mut Tx, id: &<K as Kind>::Id) -> Result<Resource<K>, CommandError> {
+    let found = tx.get::<K>(id).await?;
+    found.ok_or_else(|| CommandError::Missing(ResourceRef::new(K::COLLECTION, id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_rows_are_tolerated_below_the_threshold() {
+        let totals = |rows_in, rows_rejected| Totals { rows_in, rows_rejected, ..Totals::default() };
+        assert!(tolerates(None, &totals(10, 0)));
+        assert!(!tolerates(None, &totals(10, 1)));
+        assert!(tolerates(Some(5.0), &totals(100, 4)));
+        assert!(!tolerates(Some(5.0), &totals(100, 5)));
+        assert!(tolerates(Some(100.0), &totals(10, 10)));
+    }
+}

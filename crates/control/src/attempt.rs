@@ -1,0 +1,368 @@
+//! One attempt of a run: look, take an ordinal, land, note what is pending, commit, settle.
+//!
+//! **Invariant** (docs/architecture.md, section 4). In this order, and never otherwise:
+//!
+//! 1. the table's last ordinal of the flow is compared with the stored offset; a commit that was made and not settled is
+//!    settled first (`recover.rs`);
+//! 2. the attempt takes the flow's next ordinal, bound to the offset that stands: its base;
+//! 3. the rows are landed; nothing of them is visible;
+//! 4. the pending offset is stored under (flow, data set, ordinal) with all that the run's record needs;
+//! 5. the lake commits under the mark, only while its last ordinal is still the base;
+//! 6. the run is settled with exactly the table's ordinal.
+//!
+//! A crash between any two of them leaves either nothing in the table and a pending row that can never be promoted, or a
+//! commit that step 1 of the next attempt explains. Steps 4 to 6 are passed only once per ordinal.
+
+use std::time::Duration;
+
+use headwaters_model::crash::CrashPoint;
+use headwaters_model::job::{Committed, Failure, JobError, Landed, RunEvent, RunJob, SourceAccess, Stage, Totals};
+use headwaters_model::offset::{CommitMark, Ordinal};
+use headwaters_model::run::{Run, RunStatus};
+use headwaters_store::{Attempt, AttemptEnd, PendingCommit, Promotion, StoreError};
+use metrics::counter;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::assignment::Assignment;
+use crate::crash;
+use crate::error::CommandError;
+use crate::progress::{LiveRun, StopReason};
+use crate::recover::{Finding, disagreement};
+use crate::retry::{self, ATTEMPTS_MAX, Next};
+use crate::settle::Success;
+use crate::worker::Shift;
+
+/// How many events of an attempt may wait to be read.
+const EVENTS_MAX: usize = 64;
+
+/// What follows an attempt.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The run is over.
+    Settled(RunStatus),
+    /// Look at the table again at once.
+    LookAgain,
+    /// Another attempt, not before this time has passed.
+    Later(Duration),
+    /// Somebody else goes on, at once.
+    Released,
+    /// The run is not ours any more.
+    Dropped,
+}
+
+impl Shift {
+    /// Makes one attempt.
+    pub(crate) async fn attempt(&self, on: &Assignment, live: &LiveRun) -> Result<Step, CommandError> {
+        let executor = &self.control.ports.executor;
+        let table = match executor.applied(on.location(), &on.app_id()).await {
+            Ok(table) => table,
+            Err(error) => {
+                let Some(attempt) = self.begin(on).await? else { return Ok(Step::Dropped) };
+                return self.broke(on, &attempt, error, live).await;
+            }
+        };
+        match self.control.look(on, table).await? {
+            Finding::Agree => {}
+            Finding::Unsettled(pending) => return self.settle_left_behind(on, *pending).await,
+            Finding::Disagree { store } => {
+                let failure = disagreement(on.flow.id, &on.data_set.id, table, store);
+                return self.stop(on, &failure, &Totals::default(), None).await;
+            }
+        }
+        if self.attempts_used(on).await? >= ATTEMPTS_MAX {
+            return self.stop(on, &retry::worn_out(), &Totals::default(), None).await;
+        }
+        let Some(attempt) = self.begin(on).await? else { return Ok(Step::Dropped) };
+        if attempt.base != table {
+            // The offset moved between our look and our ordinal.
+            return self.broke(on, &attempt, JobError::Overtaken { found: table }, live).await;
+        }
+        crash::point(CrashPoint::AttemptBegun);
+        match self.land_and_commit(on, &attempt, live).await {
+            Ok(step) => Ok(step),
+            Err(Broken::Job(error)) => self.broke(on, &attempt, error, live).await,
+            Err(Broken::Store(StoreError::LeaseLost(_))) => Ok(Step::Dropped),
+            Err(Broken::Store(error)) => {
+                // The store that failed may fail again; then the attempt counts as one that died.
+                self.end(on, attempt.ordinal, Some(error.to_string())).await.ok();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Steps 3 to 6.
+    async fn land_and_commit(&self, on: &Assignment, attempt: &Attempt, live: &LiveRun) -> Result<Step, Broken> {
+        let control = &self.control;
+        let mark = on.mark(attempt);
+        let job = self.job(on, mark.clone()).await?;
+        let mut landed = self.land(job.clone(), live).await?;
+        crash::point(CrashPoint::Landed);
+        if attempt.number > 1 {
+            landed
+                .notes
+                .push(format!("read at attempt {}: the ones before it broke or were cut short", attempt.number));
+        }
+        on.check_rejected(&landed.totals).map_err(JobError::Definite)?;
+        let landed_at_ms = control.clock.now_ms();
+        let empty = landed.files.is_empty();
+        if !empty {
+            self.put_pending(on, attempt, &landed, landed_at_ms).await?;
+        }
+        crash::point(CrashPoint::PendingWritten);
+        let committed = control.ports.executor.commit(&job, &landed, &mark).await?;
+        crash::point(CrashPoint::CommitDurable);
+        let promotion = if empty {
+            Promotion::Empty { base: attempt.base, next: whole_table() }
+        } else {
+            Promotion::Table(Some(attempt.ordinal))
+        };
+        let attempt = AttemptEnd { ordinal: attempt.ordinal, error: None };
+        let success = Success { landed: &landed, landed_at_ms, committed, promotion, attempt };
+        control.settle_success(on, &success).await?;
+        crash::point(CrashPoint::Settled);
+        count(&landed.totals);
+        Ok(Step::Settled(RunStatus::Success))
+    }
+
+    /// Takes the flow's next ordinal; none when the run is not ours any more.
+    async fn begin(&self, on: &Assignment) -> Result<Option<Attempt>, CommandError> {
+        let mut tx = self.control.store.write(&on.run.scope).await?;
+        match tx.begin_attempt(&on.run, &self.owner, &on.data_set.id, self.control.clock.now_ms()).await {
+            Ok(attempt) => {
+                tx.commit().await?;
+                counter!("headwaters_attempts_total").increment(1);
+                info!(ordinal = %attempt.ordinal, number = attempt.number, "an attempt begins");
+                Ok(Some(attempt))
+            }
+            Err(StoreError::LeaseLost(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything that the data plane needs; the secrets are opened here, last of all.
+    async fn job(&self, on: &Assignment, mark: CommitMark) -> Result<RunJob, JobError> {
+        on.check_mapping().map_err(JobError::Definite)?;
+        let access = self.control.access_of(on).await;
+        access.and_then(|access| on.job(access, mark)).map_err(|error| {
+            let failure = Failure { stage: Stage::Source, message: error.to_string(), hint: None };
+            if matches!(&error, CommandError::Store(store) if store.is_transient()) {
+                JobError::Transient(failure)
+            } else {
+                JobError::Definite(failure)
+            }
+        })
+    }
+
+    /// Lands the rows while the events of the attempt are taken in.
+    async fn land(&self, job: RunJob, live: &LiveRun) -> Result<Landed, JobError> {
+        let (events, mut heard) = mpsc::channel::<RunEvent>(EVENTS_MAX);
+        let mut landing = self.control.ports.executor.land(job, events, live.cancel_token());
+        let landed = loop {
+            tokio::select! {
+                landed = &mut landing => break landed,
+                Some(event) = heard.recv() => live.record(&event),
+            }
+        };
+        // What was said before the end counts too.
+        while let Ok(event) = heard.try_recv() {
+            live.record(&event);
+        }
+        landed
+    }
+
+    /// Notes what is about to be committed, if the run is still ours.
+    async fn put_pending(
+        &self,
+        on: &Assignment,
+        attempt: &Attempt,
+        landed: &Landed,
+        landed_at_ms: i64,
+    ) -> Result<(), Broken> {
+        let until = self.control.clock.now_ms().saturating_add(crate::worker::millis(self.control.settings.lease));
+        if !self.control.store.heartbeat(on.run.id, &self.owner, until).await? {
+            return Err(StoreError::LeaseLost(on.run.reference()).into());
+        }
+        let pending = PendingCommit {
+            flow: on.flow.id,
+            data_set: on.data_set.id.clone(),
+            run: on.run.id,
+            ordinal: attempt.ordinal,
+            base: attempt.base,
+            next: whole_table(),
+            landed: landed.clone(),
+            landed_at_ms,
+        };
+        let mut tx = self.control.store.write(&on.run.scope).await?;
+        tx.put_pending(&pending).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Settles a commit that another attempt has made and nobody has settled.
+    async fn settle_left_behind(&self, on: &Assignment, pending: PendingCommit) -> Result<Step, CommandError> {
+        let control = &self.control;
+        warn!(ordinal = %pending.ordinal, of_run = %pending.run, "an earlier attempt has committed; only its end is missing");
+        let success = Success {
+            landed: &pending.landed,
+            landed_at_ms: pending.landed_at_ms,
+            committed: self.committed_as(on, &pending).await,
+            promotion: Promotion::Table(Some(pending.ordinal)),
+            attempt: AttemptEnd { ordinal: pending.ordinal, error: None },
+        };
+        count(&pending.landed.totals);
+        if pending.run == on.run.id {
+            control.settle_success(on, &success).await?;
+            return Ok(Step::Settled(RunStatus::Success));
+        }
+        // An earlier run of the flow: as only one is at work, that one was closed, as failed.
+        let earlier = control.store.read(&on.run.scope).await?.get::<Run>(&pending.run).await?;
+        let gone = || CommandError::Internal(format!("run {} of a pending offset is gone", pending.run));
+        control.settle_late(&on.reopened(earlier.ok_or_else(gone)?), &success).await?;
+        Ok(Step::LookAgain)
+    }
+
+    /// The version of a commit that the table already knows: committing again under its own mark changes nothing.
+    async fn committed_as(&self, on: &Assignment, pending: &PendingCommit) -> Committed {
+        let unknown = Committed { version: None, ordinal: Some(pending.ordinal) };
+        let mark = CommitMark { app_id: on.app_id(), base: pending.base, ordinal: pending.ordinal };
+        let nobody = SourceAccess {
+            spec: headwaters_model::spec::DATA_LAKE,
+            auth_spec: String::new(),
+            params: serde_json::Map::new(),
+            secrets: Vec::new(),
+        };
+        let Ok(job) = on.job(nobody, mark.clone()) else { return unknown };
+        self.control.ports.executor.commit(&job, &pending.landed, &mark).await.unwrap_or(unknown)
+    }
+
+    /// Decides what follows a broken attempt.
+    async fn broke(
+        &self,
+        on: &Assignment,
+        attempt: &Attempt,
+        error: JobError,
+        live: &LiveRun,
+    ) -> Result<Step, CommandError> {
+        let ordinal = attempt.ordinal;
+        match live.stop_reason() {
+            Some(StopReason::Cancelled | StopReason::LeaseLost) => {
+                self.end(on, ordinal, Some("cancelled".to_owned())).await?;
+                return Ok(Step::Dropped);
+            }
+            Some(StopReason::Shutdown) => {
+                self.end(on, ordinal, None).await?;
+                return Ok(Step::Released);
+            }
+            None => {}
+        }
+        let used = self.attempts_used(on).await?;
+        match self.commit_in_doubt(on, used).await? {
+            Some(Step::LookAgain) => {
+                self.end(on, ordinal, Some(format!("{error}; its commit is in the table"))).await?;
+                return Ok(Step::LookAgain);
+            }
+            Some(later) => {
+                self.end(on, ordinal, Some(error.to_string())).await?;
+                return Ok(later);
+            }
+            None => {}
+        }
+        match retry::after(error, used, jitter()) {
+            Next::Again { after, because } => {
+                warn!(%ordinal, error = because.message, pause_ms = after.as_millis(), "the attempt broke, another follows");
+                self.end(on, ordinal, Some(because.message)).await?;
+                Ok(Step::Later(after))
+            }
+            Next::LookAgain { because } => {
+                self.end(on, ordinal, Some(because.message)).await?;
+                Ok(Step::LookAgain)
+            }
+            Next::Stop(failure) => {
+                let end = AttemptEnd { ordinal, error: Some(failure.message.clone()) };
+                self.stop(on, &failure, &live.totals(), Some(end)).await
+            }
+        }
+    }
+
+    /// What to do first when an attempt broke after its offset became pending: its commit may have been made, and a run
+    /// is never closed as failed before the table was asked. None when there is no doubt.
+    async fn commit_in_doubt(&self, on: &Assignment, used: u32) -> Result<Option<Step>, CommandError> {
+        let mut tx = self.control.store.read(&on.run.scope).await?;
+        let pending = tx.pending(on.flow.id, &on.data_set.id).await?;
+        drop(tx);
+        if pending.iter().all(|row| row.run != on.run.id) {
+            return Ok(None);
+        }
+        let Ok(table) = self.control.ports.executor.applied(on.location(), &on.app_id()).await else {
+            return Ok(Some(Step::Later(retry::pause(used, 1.0))));
+        };
+        let finding = self.control.look(on, table).await?;
+        Ok(matches!(finding, Finding::Unsettled(_)).then_some(Step::LookAgain))
+    }
+
+    /// Closes the run as failed.
+    async fn stop(
+        &self,
+        on: &Assignment,
+        failure: &Failure,
+        so_far: &Totals,
+        attempt: Option<AttemptEnd>,
+    ) -> Result<Step, CommandError> {
+        warn!(error = failure.message, "the run failed");
+        match self.control.settle_failure(on, failure, so_far, &[], attempt).await {
+            Ok(()) => Ok(Step::Settled(RunStatus::Failed)),
+            // It was closed by somebody else meanwhile.
+            Err(StoreError::Outdated(_)) => Ok(Step::Dropped),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn attempts_used(&self, on: &Assignment) -> Result<u32, StoreError> {
+        Ok(retry::used(&self.control.store.read(&on.run.scope).await?.attempts(on.run.id).await?))
+    }
+
+    async fn end(&self, on: &Assignment, ordinal: Ordinal, error: Option<String>) -> Result<(), StoreError> {
+        let mut tx = self.control.store.write(&on.run.scope).await?;
+        tx.end_attempt(on.flow.id, &AttemptEnd { ordinal, error }, self.control.clock.now_ms()).await?;
+        tx.commit().await
+    }
+}
+
+/// What stops an attempt before its run is settled.
+enum Broken {
+    Job(JobError),
+    Store(StoreError),
+}
+
+impl From<JobError> for Broken {
+    fn from(error: JobError) -> Self {
+        Self::Job(error)
+    }
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// How far a flow has got that reads its whole table once.
+fn whole_table() -> Value {
+    json!({ "wholeTable": true })
+}
+
+fn count(totals: &Totals) {
+    counter!("headwaters_rows_in_total").increment(totals.rows_in);
+    counter!("headwaters_rows_out_total").increment(totals.rows_out);
+    counter!("headwaters_rows_rejected_total").increment(totals.rows_rejected);
+    counter!("headwaters_bytes_in_total").increment(totals.bytes_in);
+    counter!("headwaters_bytes_out_total").increment(totals.bytes_out);
+}
+
+/// A fraction between 0 and 1.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    // Without random bits the pause is the longest one, which does no harm.
+    aws_lc_rs::rand::fill(&mut bytes).map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+}

@@ -1,0 +1,318 @@
+//! Why a command was not carried out, and whose turn it is.
+//!
+//! Every failure has exactly one [`Cause`], and `api` has exactly one table from causes to documented codes
+//! (flow-service.md 3.4, 3.5). Sentences are for people: what was tried, on what, what to do; lower case, no full stop,
+//! never a secret.
+
+use headwaters_model::etag::Etag;
+use headwaters_model::job::JobError;
+use headwaters_model::resource::{Collection, ResourceRef};
+use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use headwaters_store::{Outdated, StoreError};
+
+/// How many characters of a caller's own words a sentence repeats.
+const WORDS_CHARS_MAX: usize = 100;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The resource does not exist in the caller's sandbox.
+    #[error("{0} was not found")]
+    Missing(ResourceRef),
+    /// The version that the caller has seen is not the current one.
+    #[error("{resource} changed since it was read: the version supplied is not the current one")]
+    Stale {
+        /// Which resource.
+        resource: ResourceRef,
+        /// Its current version.
+        current: Etag,
+    },
+    /// The command contradicts a documented rule.
+    #[error("{}{reason}", Pointer(pointer))]
+    Invalid {
+        /// Which rule.
+        cause: Cause,
+        /// The JSON pointer of the offending value; empty for the whole body.
+        pointer: String,
+        /// One sentence for a person.
+        reason: String,
+    },
+    /// The resource can not go while another one needs it.
+    #[error("{resource} is used by {users}, delete that first")]
+    InUse {
+        /// What was to be deleted.
+        resource: ResourceRef,
+        /// Who uses it.
+        users: ResourceRef,
+    },
+    /// No connection to the source, whatever the reason.
+    #[error("{0}")]
+    Connect(#[source] SourceError),
+    /// The source could not be reached or does not hold what was named.
+    #[error("{0}")]
+    Source(#[source] SourceError),
+    /// The lake could not be used.
+    #[error("could not use the lake: {0}")]
+    Lake(#[source] JobError),
+    /// The metadata store could not be used.
+    #[error("could not use the metadata store")]
+    Store(#[source] StoreError),
+    /// A fault of this program; the sentence is for its log, not for the caller.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// A pointer in front of a sentence, if there is one.
+struct Pointer<'a>(&'a str);
+
+impl std::fmt::Display for Pointer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+    }
+}
+
+/// One documented reason for an answer; the comment names its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// FLOW-1400-500: a fault of ours.
+    Internal,
+    /// FLOW-1400-503: the store is busy, the same call may succeed in a moment.
+    Busy,
+    /// FLOW-1403-400: `If-Match` is absent.
+    IfMatchAbsent,
+    /// FLOW-1404-412: the version supplied is not the current one.
+    Stale,
+    /// FLOW-1405-400: the body is absent, empty or not JSON.
+    EmptyBody,
+    /// FLOW-1410-400: `state` in the body of a new flow.
+    StateInBody,
+    /// FLOW-1413-400: the connection or flow spec is not known.
+    UnknownSpec,
+    /// FLOW-1415-400: the auth spec is not known for the connection spec.
+    UnknownAuthSpec,
+    /// FLOW-1416-400: the connection's state does not allow an update or delete.
+    NotEditable,
+    /// FLOW-1418-400: a flow uses the base connection.
+    ConnectionInUse,
+    /// FLOW-1420-400: the resource is being disabled.
+    Disabling,
+    /// FLOW-1422-400: the action does not fit the current state.
+    NotApplicable,
+    /// FLOW-1425-400: schemas of data set and target connection differ.
+    SchemaConflict,
+    /// FLOW-1439-404: not found.
+    Missing,
+    /// FLOW-1447-400: a flow still refers to the resource.
+    InUse,
+    /// FLOW-1456-400: not a state that a client may write.
+    InvalidState,
+    /// CONNECTOR-1304-400: a mandatory field is missing.
+    MissingField,
+    /// CONNECTOR-1305-400: the connector is not supported (a spec that is listed but not built here too).
+    NotSupported,
+    /// CONNECTOR-1307-400: the target's spec is not the data lake's.
+    WrongTargetSpec,
+    /// CONNECTOR-1308-400: the driver could not connect or was refused.
+    Driver,
+    /// CONNECTOR-1312-400: the value is not valid for the property.
+    InvalidValue,
+    /// CONNECTOR-1317-400: no schedule.
+    EmptySchedule,
+    /// CONNECTOR-1320-400: no source or target connection named.
+    NoConnectionIds,
+    /// CONNECTOR-1321-400: more than one source or target connection named.
+    ManyConnectionIds,
+    /// CONNECTOR-1325-400: the target connection names no data set.
+    NoDataSet,
+    /// CONNECTOR-1327-400: `data.format` is not supported.
+    Format,
+    /// CONNECTOR-1330-400: the table is unknown or shows no columns.
+    NoColumns,
+    /// CONNECTOR-1336-400: exploring is not possible for the spec.
+    NotExplorable,
+    /// CONNECTOR-1337-400: a query parameter that this `objectType` needs is missing.
+    ObjectMissing,
+    /// CONNECTOR-1340-400: a time can not be read.
+    UnreadableTime,
+    /// CONNECTOR-1349-400: the row filter is invalid.
+    Filter,
+    /// CONNECTOR-1350-400: a node of the row filter has no operator.
+    FilterOperatorMissing,
+    /// CONNECTOR-1351-400: an operator of the row filter is not supported.
+    FilterOperator,
+    /// CONNECTOR-1355-400: the row filter's `type` is not `PQL`.
+    FilterTypeName,
+    /// CONNECTOR-1356-400: the row filter's `format` is not `pql/json`.
+    FilterFormat,
+    /// CONNECTOR-1357-400: the row filter has no `value`.
+    FilterValueMissing,
+    /// CONNECTOR-1358-400: `objectType` is invalid.
+    ObjectType,
+    /// CONNECTOR-1359-400: a query parameter is missing.
+    ParameterMissing,
+    /// CONNECTOR-1360-400: the start lies in the past.
+    StartInPast,
+    /// CONNECTOR-1361-400: `once` with an interval.
+    OnceWithInterval,
+    /// CONNECTOR-1362-400: the interval is below the minimum.
+    IntervalTooShort,
+    /// CONNECTOR-1364-400: `once` with backfill.
+    OnceWithBackfill,
+    /// CONNECTOR-1367-400: a recurring flow without a delta column.
+    NoDeltaColumn,
+    /// CONNECTOR-1368-400: drafts are not offered for the spec.
+    NoDraft,
+    /// CONNECTOR-1369-400: `once` with a delta column.
+    OnceWithDelta,
+    /// CONNECTOR-1377-400: an operator of the row filter compares with null.
+    FilterNull,
+    /// CONNECTOR-1378-400: a column of the row filter is unknown.
+    FilterColumn,
+    /// CONNECTOR-1379-400: a literal of the row filter has another type than its column.
+    FilterType,
+    /// CONNECTOR-1389-400: the `filters` parameter can not be decoded.
+    FilterEncoding,
+    /// CONNECTOR-1390-400: `not` over more than one comparison.
+    FilterNot,
+    /// CONNECTOR-1392-400: the transformation is unknown (strict only).
+    UnknownTransformation,
+    /// CONNECTOR-1394-400: the interval is not positive.
+    IntervalNotPositive,
+    /// CONNECTOR-1397-400: the frequency is invalid.
+    Frequency,
+}
+
+impl From<StoreError> for CommandError {
+    /// A write that found another version than it was made for is the caller's business, all else is the store's.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Outdated(Outdated::Missing(resource)) => Self::Missing(resource),
+            StoreError::Outdated(Outdated::Stale { resource, current }) => Self::Stale { resource, current },
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl CommandError {
+    /// A rule that the command contradicts.
+    pub fn invalid(cause: Cause, pointer: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { cause, pointer: pointer.into(), reason: reason.into() }
+    }
+
+    /// A mandatory field that is not there.
+    pub fn missing_field(pointer: impl Into<String>) -> Self {
+        Self::invalid(Cause::MissingField, pointer, "is mandatory and missing")
+    }
+
+    /// The one reason of this failure; total, so that `api` needs one table only.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Missing(_) => Cause::Missing,
+            Self::Stale { .. } => Cause::Stale,
+            Self::Invalid { cause, .. } => *cause,
+            Self::InUse { resource, .. } if resource.collection == Collection::Connections => Cause::ConnectionInUse,
+            Self::InUse { .. } => Cause::InUse,
+            Self::Connect(error) => connect_cause(&error.fault().kind),
+            Self::Source(error) => source_cause(&error.fault().kind),
+            Self::Store(error) if error.is_busy() => Cause::Busy,
+            Self::Lake(_) | Self::Store(_) | Self::Internal(_) => Cause::Internal,
+        }
+    }
+
+    /// What to do, where the failure knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Connect(error) | Self::Source(error) => error.fault().hint.as_deref(),
+            Self::Lake(JobError::Definite(failure) | JobError::Transient(failure)) => failure.hint.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// A caller's own words within a sentence, cut where they would drown it.
+pub(crate) fn clipped(text: &str) -> String {
+    match text.char_indices().nth(WORDS_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The documented reason for a failure to connect: a bad parameter is told as such, all else is the driver's text
+/// (flow-service.md 13.1).
+#[must_use]
+pub fn connect_cause(kind: &SourceErrorKind) -> Cause {
+    match kind {
+        SourceErrorKind::MissingParameter { .. } => Cause::MissingField,
+        SourceErrorKind::InvalidParameter { .. } => Cause::InvalidValue,
+        _ => Cause::Driver,
+    }
+}
+
+/// The documented reason for a failure of a source (flow-service.md 13.5, 14.1).
+#[must_use]
+pub fn source_cause(kind: &SourceErrorKind) -> Cause {
+    match kind {
+        SourceErrorKind::MissingParameter { .. } => Cause::MissingField,
+        SourceErrorKind::InvalidParameter { .. } | SourceErrorKind::UnknownColumn => Cause::InvalidValue,
+        SourceErrorKind::UnknownTable | SourceErrorKind::Privilege => Cause::NoColumns,
+        SourceErrorKind::UnknownFilterColumn => Cause::FilterColumn,
+        SourceErrorKind::FilterType => Cause::FilterType,
+        SourceErrorKind::Unreachable
+        | SourceErrorKind::Refused
+        | SourceErrorKind::Tls
+        | SourceErrorKind::Lost
+        | SourceErrorKind::Server { .. }
+        | SourceErrorKind::Protocol
+        | SourceErrorKind::Cancelled => Cause::Driver,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_failure_of_a_source_means_something_else_while_connecting() {
+        let unknown = SourceErrorKind::UnknownTable;
+        assert_eq!((connect_cause(&unknown), source_cause(&unknown)), (Cause::Driver, Cause::NoColumns));
+        let bad = SourceErrorKind::InvalidParameter { key: "sslMode".into() };
+        assert_eq!((connect_cause(&bad), source_cause(&bad)), (Cause::InvalidValue, Cause::InvalidValue));
+    }
+
+    #[test]
+    fn a_stale_write_is_told_as_such() {
+        let resource = ResourceRef::new(Collection::Flows, "a");
+        let outdated = Outdated::Stale { resource: resource.clone(), current: Etag::first(0) };
+        assert_eq!(CommandError::from(StoreError::from(outdated)).cause(), Cause::Stale);
+        let missing = CommandError::from(StoreError::from(Outdated::Missing(resource)));
+        assert_eq!((missing.cause(), missing.to_string().as_str()), (Cause::Missing, "flow a was not found"));
+    }
+
+    #[test]
+    fn only_a_base_connection_in_use_has_a_code_of_its_own() {
+        let in_use = |collection| CommandError::InUse {
+            resource: ResourceRef::new(collection, "a"),
+            users: ResourceRef::new(Collection::Flows, "b"),
+        };
+        assert_eq!(in_use(Collection::Connections).cause(), Cause::ConnectionInUse);
+        assert_eq!(in_use(Collection::SourceConnections).cause(), Cause::InUse);
+        assert_eq!(
+            in_use(Collection::SourceConnections).to_string(),
+            "source connection a is used by flow b, delete that first"
+        );
+    }
+
+    #[test]
+    fn a_sentence_does_not_drown_in_what_the_caller_sent() {
+        assert_eq!(clipped("nonsense"), "nonsense");
+        assert_eq!(clipped(&"ü".repeat(1000)), format!("{}…", "ü".repeat(100)));
+    }
+
+    #[test]
+    fn a_pointer_stands_before_its_sentence() {
+        assert_eq!(CommandError::missing_field("/name").to_string(), "/name: is mandatory and missing");
+        assert_eq!(CommandError::invalid(Cause::NoDraft, "", "no drafts").to_string(), "no drafts");
+    }
+}

@@ -1,0 +1,132 @@
+//! The settings that control works under (product.md, "Settings without an option").
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use headwaters_model::etag::Matching;
+use headwaters_model::schedule::{INTERVAL_MINUTES_MIN, START_GRACE_S};
+
+/// What can be set, with the documented defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `api.strict`.
+    pub strict: Strict,
+    /// `connections.verify_on_create`: a new base connection is tried out (flow-service.md 13.1).
+    pub verify_on_create: bool,
+    /// `catalog.create_unknown_data_sets`: a target may name a data set that does not exist yet (flow-service.md 15).
+    pub create_unknown_data_sets: bool,
+    /// `flows.start_grace_seconds`: how far in the past a start may lie (flow-service.md 16.4).
+    pub start_grace: Duration,
+    /// `flows.interval_minutes_min`: the smallest interval of a flow that counts in minutes (flow-service.md 16.4).
+    pub interval_minutes_min: i64,
+    /// How many runs this process works on at once.
+    pub runs_at_once: usize,
+    /// For how long a claim holds without a heartbeat.
+    pub lease: Duration,
+    /// How often the worker looks for due runs when nobody wakes it.
+    pub poll: Duration,
+    /// How often the counters of a run in progress are written to the store.
+    pub progress_write: Duration,
+    /// How long runs may go on after the order to shut down.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            strict: Strict::default(),
+            verify_on_create: true,
+            create_unknown_data_sets: false,
+            start_grace: Duration::from_secs(START_GRACE_S.unsigned_abs()),
+            interval_minutes_min: INTERVAL_MINUTES_MIN,
+            runs_at_once: RUNS_AT_ONCE,
+            lease: Duration::from_secs(LEASE_SECONDS),
+            poll: Duration::from_secs(1),
+            progress_write: Duration::from_secs(5),
+            drain: Duration::from_secs(DRAIN_SECONDS),
+        }
+    }
+}
+
+/// How many runs a process works on at once.
+const RUNS_AT_ONCE: usize = 2;
+/// For how long a claim holds without a heartbeat; a heartbeat comes every third of it.
+const LEASE_SECONDS: u64 = 15;
+/// How long runs may go on after the order to shut down.
+const DRAIN_SECONDS: u64 = 10;
+
+/// The strict switches of flow-service.md, all off by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strict {
+    /// 2.3: the sandbox header is mandatory.
+    pub sandbox: bool,
+    /// 4: `If-Match` is compared exactly.
+    pub if_match: bool,
+    /// 1.1: bodies need a content type.
+    pub content_type: bool,
+    /// 17.5: the answer of a new run has the published form only.
+    pub run_body: bool,
+    /// 16.2: unknown transformations are refused.
+    pub transformations: bool,
+}
+
+/// A name that no strict switch has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("api.strict knows sandbox, if_match, content_type, run_body, transformations and all, not: {0}")]
+pub struct UnknownStrictRule(String);
+
+impl Strict {
+    /// Switches on what is named; `all` names everything.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownStrictRule> {
+        let mut strict = Self::default();
+        for name in names {
+            match name.trim() {
+                "sandbox" => strict.sandbox = true,
+                "if_match" => strict.if_match = true,
+                "content_type" => strict.content_type = true,
+                "run_body" => strict.run_body = true,
+                "transformations" => strict.transformations = true,
+                "all" => strict = Self::all(),
+                other => return Err(UnknownStrictRule(other.to_owned())),
+            }
+        }
+        Ok(strict)
+    }
+
+    /// Everything on.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { sandbox: true, if_match: true, content_type: true, run_body: true, transformations: true }
+    }
+
+    /// How `If-Match` is compared.
+    #[must_use]
+    pub fn matching(self) -> Matching {
+        if self.if_match { Matching::Strict } else { Matching::Lenient }
+    }
+}
+
+impl FromStr for Strict {
+    type Err = UnknownStrictRule;
+
+    /// Reads a comma list, as it stands in the environment.
+    fn from_str(list: &str) -> Result<Self, UnknownStrictRule> {
+        Self::of(list.split(',').filter(|name| !name.trim().is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_switches_are_named_one_by_one_or_all_at_once() {
+        assert_eq!("".parse(), Ok(Strict::default()));
+        assert_eq!("if_match, sandbox".parse(), Ok(Strict { if_match: true, sandbox: true, ..Strict::default() }));
+        assert_eq!("all".parse(), Ok(Strict::all()));
+        assert_eq!(
+            "etag".parse::<Strict>().unwrap_err().to_string(),
+            "api.strict knows sandbox, if_match, content_type, run_body, transformations and all, not: etag"
+        );
+    }
+}

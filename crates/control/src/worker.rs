@@ -1,0 +1,249 @@
+//! Claims due runs and carries them out, several at a time, until it is told to stop.
+//!
+//! **Invariant.** A lease saves work, not correctness: whoever works on a run, and however often, what reaches the table
+//! is decided by ordinals (`attempt.rs`). So a worker may die at any point, and may wake up late.
+
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
+use headwaters_model::crash::CrashPoint;
+use headwaters_model::id::RunId;
+use headwaters_model::job::Totals;
+use headwaters_model::metrics::RunRecord;
+use headwaters_model::run::{Run, RunStatus};
+use headwaters_store::{Claim, StoreError};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::Control;
+use crate::assignment::Assignment;
+use crate::attempt::Step;
+use crate::crash;
+use crate::error::CommandError;
+use crate::progress::{LiveRun, StopReason};
+
+/// How long a run may take to stop once it was told to.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a worker leaves a run alone that it could not work on because of a fault of ours.
+const FAULT_PAUSE_MS: i64 = 10_000;
+
+/// Carries out runs.
+pub struct Worker {
+    control: Control,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerExit {
+    /// How many runs were cut short; another worker, or the next start, goes on with them.
+    pub cut_short: usize,
+}
+
+impl Worker {
+    /// A worker for the runs of this control.
+    #[must_use]
+    pub fn new(control: Control) -> Self {
+        describe_metrics();
+        Self { control }
+    }
+
+    /// Works until the token is cancelled, then drains: no new claims, runs in progress get the drain time, then they are
+    /// cancelled and their leases released (docs/architecture.md, section 8).
+    pub async fn run(self, shutdown: CancellationToken) -> WorkerExit {
+        let mut runs = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.fill(&mut runs).await {
+                error!(error = &error as &dyn std::error::Error, "could not look for due runs");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.control.wake.notified() => {}
+                () = sleep(self.control.settings.poll) => {}
+                Some(ended) = runs.join_next() => log_panic(ended),
+            }
+        }
+        self.drain(runs).await
+    }
+
+    /// Makes runs of what is due, and claims as many as there is room for.
+    async fn fill(&self, runs: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let control = &self.control;
+        control.schedule_due().await?;
+        while runs.len() < control.settings.runs_at_once {
+            let lease_ms = millis(control.settings.lease);
+            // Every claim has a name of its own: whoever claims a run again, even we, is somebody else.
+            let owner = RunId::mint().to_string();
+            let claimed = control.store.claim_run(&owner, control.clock.now_ms(), lease_ms).await?;
+            let Some(claim) = claimed else { break };
+            crash::point(CrashPoint::Claimed);
+            let span = info_span!("run", flow = %claim.run.body.flow_id, run = %claim.run.id);
+            let shift = Shift { control: control.clone(), owner };
+            runs.spawn(async move { shift.work_on(claim).await }.instrument(span));
+        }
+        Ok(())
+    }
+
+    async fn drain(&self, mut runs: JoinSet<()>) -> WorkerExit {
+        let finish = async |runs: &mut JoinSet<()>| {
+            while let Some(ended) = runs.join_next().await {
+                log_panic(ended);
+            }
+        };
+        if timeout(self.control.settings.drain, finish(&mut runs)).await.is_ok() {
+            return WorkerExit { cut_short: 0 };
+        }
+        let cut_short = runs.len();
+        warn!(cut_short, "runs did not end in time and are cut short; they go on after the next start");
+        self.control.live.stop_all(StopReason::Shutdown);
+        if timeout(CANCEL_PATIENCE, finish(&mut runs)).await.is_err() {
+            warn!("runs did not stop when told to; their leases end by themselves");
+            runs.shutdown().await;
+        }
+        WorkerExit { cut_short }
+    }
+}
+
+/// The work on one run.
+pub(crate) struct Shift {
+    pub(crate) control: Control,
+    /// Under which name it holds the lease.
+    pub(crate) owner: String,
+}
+
+impl Shift {
+    /// Works on a claimed run until it is settled, or until somebody else is to go on with it.
+    async fn work_on(&self, claim: Claim) {
+        let begun = Instant::now();
+        let run = claim.run.id;
+        note_claim(&claim, self.control.clock.now_ms());
+        let live = self.control.live.enter(claim.run.body.flow_id, run);
+        let worked = self.work_with_heartbeat(claim, &live).await;
+        if let Err(CommandError::Missing(gone)) = &worked {
+            info!(%gone, "the run is not worked on: what it needs was deleted");
+        } else if let Err(error) = worked {
+            counter!("headwaters_run_faults_total").increment(1);
+            error!(error = &error as &dyn std::error::Error, "could not work on the run; it is tried again later");
+            let until = self.control.clock.now_ms().saturating_add(FAULT_PAUSE_MS);
+            self.control.store.heartbeat(run, &self.owner, until).await.ok();
+        }
+        histogram!("headwaters_run_seconds").record(begun.elapsed());
+        // There is room for another one.
+        self.control.wake.notify_one();
+    }
+
+    async fn work_with_heartbeat(&self, claim: Claim, live: &LiveRun) -> Result<(), CommandError> {
+        let on = self.control.assignment(claim).await?;
+        let work = std::pin::pin!(self.work(&on, live));
+        let beats = std::pin::pin!(self.beat(&on, live));
+        match select(work, beats).await {
+            Either::Left((done, _)) => done,
+            // The heart has stopped because the lease is lost, and has told the work to stop.
+            Either::Right(((), work)) => work.await,
+        }
+    }
+
+    async fn work(&self, on: &Assignment, live: &LiveRun) -> Result<(), CommandError> {
+        loop {
+            match self.attempt(on, live).await? {
+                Step::LookAgain => {}
+                Step::Settled(status) => {
+                    counter!("headwaters_runs_total", "outcome" => status.name()).increment(1);
+                    info!(%status, "the run is over");
+                    return Ok(());
+                }
+                Step::Later(pause) => {
+                    // The end of the lease is the earliest moment of the next attempt, by whomever.
+                    let until = self.control.clock.now_ms().saturating_add(millis(pause));
+                    self.control.store.heartbeat(on.run.id, &self.owner, until).await?;
+                    return Ok(());
+                }
+                Step::Released => {
+                    self.control.store.release(on.run.id, &self.owner).await?;
+                    return Ok(());
+                }
+                Step::Dropped => return Ok(()),
+            }
+        }
+    }
+
+    /// Prolongs the lease every third of it and writes the counters down now and then; returns when the lease is lost.
+    async fn beat(&self, on: &Assignment, live: &LiveRun) {
+        let settings = &self.control.settings;
+        let (mut last_beat, mut last_write) = (Instant::now(), Instant::now());
+        let mut written = Totals::default();
+        loop {
+            sleep((settings.lease / 3).min(settings.progress_write)).await;
+            if last_beat.elapsed() >= settings.lease / 3 {
+                let until = self.control.clock.now_ms().saturating_add(millis(settings.lease));
+                match self.control.store.heartbeat(on.run.id, &self.owner, until).await {
+                    Ok(true) => last_beat = Instant::now(),
+                    Ok(false) => {
+                        warn!("the lease of the run is lost");
+                        return live.stop(StopReason::LeaseLost);
+                    }
+                    // The store may answer again before the lease ends.
+                    Err(error) => warn!(error = &error as &dyn std::error::Error, "could not prolong the lease"),
+                }
+            }
+            let now = live.totals();
+            if last_write.elapsed() >= settings.progress_write && now != written {
+                if let Err(error) = self.write_progress(on, now).await {
+                    warn!(error = &error as &dyn std::error::Error, "could not write the counters of the run");
+                }
+                (written, last_write) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Shows the counters to readers that ask another process.
+    async fn write_progress(&self, on: &Assignment, totals: Totals) -> Result<(), StoreError> {
+        let mut tx = self.control.store.write(&on.run.scope).await?;
+        let Some(mut run) = tx.get::<Run>(&on.run.id).await? else { return Ok(()) };
+        // Settled meanwhile: what it shows is final.
+        if run.body.status() != RunStatus::InProgress || run.etag != on.run.etag {
+            return Ok(());
+        }
+        run.body.record(RunRecord::in_progress(on.facts().started_at_ms, &totals));
+        tx.rewrite(&run).await?;
+        tx.commit().await
+    }
+}
+
+fn describe_metrics() {
+    describe_counter!("headwaters_runs_total", "runs that are over, by outcome");
+    describe_counter!(
+        "headwaters_run_faults_total",
+        "times that a run could not be worked on because of a fault of ours"
+    );
+    describe_gauge!("headwaters_runs_active", "runs in work in this process");
+    describe_histogram!("headwaters_run_seconds", Unit::Seconds, "how long a run was in work, one claim at a time");
+    describe_histogram!("headwaters_claim_seconds", Unit::Seconds, "how long a run waited after its instant");
+    describe_counter!("headwaters_attempts_total", "attempts begun");
+    describe_counter!("headwaters_rows_in_total", "rows read from sources by runs that succeeded");
+    describe_counter!("headwaters_rows_out_total", "rows landed by runs that succeeded");
+    describe_counter!("headwaters_rows_rejected_total", "rows left out by runs that succeeded");
+    describe_counter!("headwaters_bytes_in_total", Unit::Bytes, "bytes read from sources by runs that succeeded");
+    describe_counter!("headwaters_bytes_out_total", Unit::Bytes, "bytes landed by runs that succeeded");
+}
+
+fn note_claim(claim: &Claim, now_ms: i64) {
+    if claim.taken_over {
+        info!("the run goes on after another worker let go of it, or after a pause");
+    } else if let Some(due_ms) = claim.scheduled_for_ms {
+        let waited = Duration::from_millis(u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or_default());
+        histogram!("headwaters_claim_seconds").record(waited);
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        error!(error = &error as &dyn std::error::Error, "the work on a run broke; its lease ends by itself");
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

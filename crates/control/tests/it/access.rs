@@ -1,0 +1,90 @@
+//! Who may call.
+
+use std::time::Duration;
+
+use headwaters_control::{AccessError, AccessHeaders, Settings, Strict, TokenDenied, TokenRequest};
+use headwaters_model::account::Role;
+use headwaters_model::secret::Secret;
+
+use crate::world::{World, quick, token};
+
+async fn refused(world: &World, change: impl FnOnce(&mut AccessHeaders<'_>)) -> AccessError {
+    let authorization = format!("Bearer {}", token(&world.control, &world.credentials).await.expose());
+    let mut headers = AccessHeaders {
+        authorization: Some(&authorization),
+        api_key: Some(world.credentials.client_id.as_str()),
+        org: Some(world.credentials.org_id.as_str()),
+        sandbox_name: None,
+        sandbox_id: None,
+    };
+    change(&mut headers);
+    world.control.authenticate(headers, "r".into()).await.expect_err("the caller is turned away")
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_account_and_no_later_one_does() {
+    let world = World::start().await;
+    assert!(world.control.bootstrap().await.unwrap().is_none());
+    assert_eq!((world.caller.role, world.caller.scope.sandbox_name.as_str()), (Role::Manage, "prod"));
+    assert_eq!(world.caller.scope.org, world.credentials.org_id);
+    assert!(world.caller.require(Role::Manage).is_ok());
+    assert!(matches!(world.caller.require(Role::Service), Err(AccessError::Denied { .. })));
+}
+
+#[tokio::test]
+async fn each_bad_header_has_its_answer() {
+    let world = World::start().await;
+    assert!(matches!(refused(&world, |h| h.authorization = None).await, AccessError::NoToken));
+    assert!(matches!(refused(&world, |h| h.authorization = Some("Bearer ")).await, AccessError::NoToken));
+    assert!(matches!(refused(&world, |h| h.authorization = Some("Bearer x.y.z")).await, AccessError::BadToken));
+    assert!(matches!(refused(&world, |h| h.api_key = None).await, AccessError::NoApiKey));
+    assert!(matches!(refused(&world, |h| h.api_key = Some("someone")).await, AccessError::UnknownApiKey));
+    assert!(matches!(refused(&world, |h| h.org = None).await, AccessError::NoOrg));
+    assert!(matches!(refused(&world, |h| h.org = Some("")).await, AccessError::EmptyOrg));
+    let other = "0123456789ABCDEF01234567@AdobeOrg";
+    assert!(matches!(refused(&world, |h| h.org = Some(other)).await, AccessError::WrongOrg));
+    assert!(matches!(refused(&world, |h| h.sandbox_name = Some("dev")).await, AccessError::UnknownSandbox { .. }));
+    assert!(matches!(refused(&world, |h| h.sandbox_name = Some("*")).await, AccessError::AllSandboxesByUser));
+    assert!(matches!(refused(&world, |h| h.sandbox_id = Some("x")).await, AccessError::SandboxIdByUser));
+}
+
+#[tokio::test]
+async fn a_token_ends_after_a_day() {
+    let world = World::start().await;
+    let token = token(&world.control, &world.credentials).await;
+    world.clock.advance(Duration::from_secs(86_400));
+    let authorization = format!("Bearer {}", token.expose());
+    let headers = AccessHeaders { authorization: Some(&authorization), ..AccessHeaders::default() };
+    assert!(matches!(world.control.authenticate(headers, "r".into()).await, Err(AccessError::BadToken)));
+}
+
+#[tokio::test]
+async fn a_missing_sandbox_is_refused_only_under_the_strict_switch() {
+    let strict = Strict { sandbox: true, ..Strict::default() };
+    let world = World::with(Settings { strict, ..quick() }).await;
+    assert!(matches!(refused(&world, |_| {}).await, AccessError::NoSandbox));
+}
+
+#[tokio::test]
+async fn a_token_is_given_only_for_the_right_secret() {
+    let world = World::start().await;
+    let request = || TokenRequest {
+        grant_type: Some("client_credentials".into()),
+        client_id: Some(world.credentials.client_id.to_string()),
+        client_secret: Some(world.credentials.client_secret.clone()),
+        scope: Some("openid,AdobeID".into()),
+    };
+    let issued = world.control.issue_token(request()).await.unwrap();
+    assert_eq!(issued.expires_in_seconds, 86_399);
+    let denied = async |request: TokenRequest| world.control.issue_token(request).await.unwrap_err();
+    let wrong = TokenRequest { client_secret: Some(Secret::new("guess")), ..request() };
+    assert!(matches!(denied(wrong).await, TokenDenied::Client));
+    let unknown = TokenRequest { client_id: Some("nobody".into()), ..request() };
+    assert!(matches!(denied(unknown).await, TokenDenied::Client));
+    let code = TokenRequest { grant_type: Some("authorization_code".into()), ..request() };
+    assert!(matches!(denied(code).await, TokenDenied::GrantType));
+    let nobody = TokenRequest { client_id: None, ..request() };
+    assert!(matches!(denied(nobody).await, TokenDenied::FieldMissing("client_id")));
+    let greedy = TokenRequest { scope: Some("openid,everything".into()), ..request() };
+    assert!(matches!(denied(greedy).await, TokenDenied::Scope(scope) if scope == "everything"));
+}

@@ -1,0 +1,366 @@
+//! Stand-ins for the data plane: a source with one table, and a lake that keeps marks and rows as the real one does.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering as Atomic};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use headwaters_control::ports::{Clock, Executor, Lakes, Sources};
+use headwaters_model::connection::MASK;
+use headwaters_model::explore::{ColumnType, ExploredColumn, ExploredTable, ListedTable, ServerInfo, TableKind};
+use headwaters_model::id::SpecId;
+use headwaters_model::job::{
+    Committed, Failure, JobError, Landed, LandedFile, ReadRequest, RunEvent, RunJob, SourceAccess, Stage, Totals,
+};
+use headwaters_model::offset::{CommitMark, Ordinal, Standing};
+use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use headwaters_model::spec::MYSQL;
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// The password that the fake source takes.
+pub(crate) const PASSWORD: &str = "hunter2-river";
+/// The only table of the fake source.
+pub(crate) const TABLE: &str = "shop.orders";
+
+/// A database with one table.
+#[derive(Default)]
+pub(crate) struct FakeSources;
+
+impl FakeSources {
+    fn log_in(access: &SourceAccess) -> Result<(), SourceError> {
+        let password = access.secrets.iter().find(|(key, _)| key == "password").map(|(_, secret)| secret.expose());
+        if password == Some(PASSWORD) {
+            return Ok(());
+        }
+        let message = "could not log in to db:3306 as reader: access denied";
+        Err(SourceError::definite(SourceErrorKind::Refused, message).with_hint("check username and password"))
+    }
+}
+
+impl Sources for FakeSources {
+    fn specs(&self) -> Vec<Value> {
+        let text = json!({ "type": "string" });
+        let password = json!({ "type": "string", "format": "password" });
+        vec![json!({
+            "id": MYSQL, "name": "mysql", "version": "1.0",
+            "authSpec": [{ "name": "Basic Authentication", "spec": {
+                "type": "object",
+                "properties": { "server": text, "port": text, "database": text, "username": text, "password": password },
+                "required": ["server", "database", "username", "password"],
+            } }],
+            "sourceSpec": { "spec": {
+                "type": "object", "properties": { "tableName": text }, "required": ["tableName"],
+            } },
+            "attributes": { "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true },
+        })]
+    }
+
+    fn serves(&self, spec: SpecId) -> bool {
+        spec == MYSQL
+    }
+
+    fn check(&self, access: &SourceAccess) -> Result<(), SourceError> {
+        match access.params.get("sslMode") {
+            Some(Value::String(mode)) if mode == "sometimes" => {
+                let kind = SourceErrorKind::InvalidParameter { key: "sslMode".into() };
+                Err(SourceError::definite(kind, "sslMode has no such value"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn masked(&self, access: &SourceAccess) -> Map<String, Value> {
+        let mut shown = access.params.clone();
+        let secret = access.secrets.iter().map(|(key, _)| key.clone());
+        // A parameter that the published schema does not know as a secret, but the source does.
+        for key in secret.chain(shown.contains_key("certificatePassword").then(|| "certificatePassword".into())) {
+            shown.insert(key, MASK.into());
+        }
+        shown
+    }
+
+    fn probe<'a>(&'a self, access: &'a SourceAccess, _: Duration) -> BoxFuture<'a, Result<ServerInfo, SourceError>> {
+        Box::pin(async {
+            Self::log_in(access)?;
+            Ok(ServerInfo {
+                server: "MySQL".into(),
+                version: "9.4.0".into(),
+                tls: "none".into(),
+                account: "reader@localhost".into(),
+                notes: Vec::new(),
+            })
+        })
+    }
+
+    fn list<'a>(&'a self, access: &'a SourceAccess) -> BoxFuture<'a, Result<Vec<ListedTable>, SourceError>> {
+        Box::pin(async {
+            Self::log_in(access)?;
+            Ok(vec![ListedTable { path: TABLE.into(), kind: TableKind::Table, readable: true }])
+        })
+    }
+
+    fn describe<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        table: &'a str,
+        preview_rows: Option<u32>,
+        _: Option<Value>,
+    ) -> BoxFuture<'a, Result<ExploredTable, SourceError>> {
+        Box::pin(async move {
+            Self::log_in(access)?;
+            if table != TABLE {
+                return Err(SourceError::definite(SourceErrorKind::UnknownTable, format!("no table {table}")));
+            }
+            let row = json!({ "id": 1 }).as_object().cloned().unwrap();
+            Ok(ExploredTable {
+                path: TABLE.into(),
+                columns: vec![ExploredColumn { name: "id".into(), column_type: ColumnType::Long }],
+                preview: preview_rows.map(|_| vec![row]),
+            })
+        })
+    }
+
+    fn check_read<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        request: &'a ReadRequest,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async {
+            Self::log_in(access)?;
+            if request.table != TABLE {
+                let message = format!("no table {}", request.table);
+                return Err(SourceError::definite(SourceErrorKind::UnknownTable, message));
+            }
+            match request.columns.iter().flatten().find(|column| *column != "id") {
+                Some(column) => {
+                    Err(SourceError::definite(SourceErrorKind::UnknownColumn, format!("no column {column}")))
+                }
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// What happens when an attempt lands; the default lands three rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Land {
+    /// So many rows, of which so many are rejected.
+    Rows(u64, u64),
+    /// The attempt breaks.
+    Breaks(JobError),
+    /// It goes on until it is cancelled.
+    UntilCancelled,
+}
+
+/// What happens when an attempt commits; the default commits.
+#[derive(Debug, Clone)]
+pub(crate) enum Commit {
+    /// It commits, and the answer arrives.
+    Answered,
+    /// It commits, but the answer is lost.
+    AnswerLost,
+    /// It breaks before anything is in the log.
+    Breaks(JobError),
+    /// It stands still until it is told to go on, then commits.
+    Stalled(Arc<Notify>),
+    /// It commits, and stands still until it is told to go on.
+    MadeThenStalled(Arc<Notify>),
+}
+
+/// One table of the fake lake.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LakeTable {
+    pub(crate) version: Option<u64>,
+    pub(crate) rows: u64,
+    pub(crate) marks: HashMap<String, Ordinal>,
+    /// How many commits carried rows.
+    pub(crate) commits: u64,
+}
+
+/// An engine over a lake in memory, told what to do step by step.
+#[derive(Default)]
+pub(crate) struct FakeExecutor {
+    tables: Mutex<HashMap<String, LakeTable>>,
+    pub(crate) lands: Mutex<VecDeque<Land>>,
+    pub(crate) commits: Mutex<VecDeque<Commit>>,
+    foreign_marks: Mutex<HashMap<String, Ordinal>>,
+    /// How often an attempt began to land.
+    pub(crate) landings: AtomicUsize,
+    /// How often an attempt began to commit.
+    pub(crate) commits_begun: AtomicUsize,
+}
+
+pub(crate) fn failure(stage: Stage, message: &str) -> Failure {
+    Failure { stage, message: message.into(), hint: Some("look at the server's log".into()) }
+}
+
+pub(crate) fn lost() -> JobError {
+    JobError::Transient(failure(Stage::Source, "the connection to db:3306 was lost"))
+}
+
+impl FakeExecutor {
+    pub(crate) fn on_land(&self, steps: impl IntoIterator<Item = Land>) {
+        self.lands.lock().unwrap().extend(steps);
+    }
+
+    pub(crate) fn on_commit(&self, steps: impl IntoIterator<Item = Commit>) {
+        self.commits.lock().unwrap().extend(steps);
+    }
+
+    /// The tables of the lake, as they stand.
+    pub(crate) fn tables(&self) -> Vec<LakeTable> {
+        self.tables.lock().unwrap().values().cloned().collect()
+    }
+
+    /// The only table of the lake, as it stands.
+    pub(crate) fn table(&self) -> LakeTable {
+        let mut tables = self.tables();
+        assert!(tables.len() <= 1, "this test lands in one table");
+        tables.pop().unwrap_or_default()
+    }
+
+    /// The lake answers that every table has this mark of the flow, whoever set it.
+    pub(crate) fn mark_by_somebody_else(&self, app_id: &str, ordinal: i64) {
+        self.foreign_marks.lock().unwrap().insert(app_id.to_owned(), Ordinal(ordinal));
+    }
+
+    fn try_commit(&self, job: &RunJob, landed: &Landed, mark: &CommitMark) -> Result<Committed, JobError> {
+        let mut tables = self.tables.lock().unwrap();
+        let table = tables.entry(job.location.clone()).or_default();
+        match mark.standing(table.marks.get(&mark.app_id).copied()) {
+            Standing::Overtaken { found } => return Err(JobError::Overtaken { found }),
+            Standing::Applied => {}
+            Standing::AtBase if landed.totals.rows_out == 0 => {
+                table.version.get_or_insert(0);
+                return Ok(Committed { version: None, ordinal: None });
+            }
+            Standing::AtBase => {
+                table.version = Some(table.version.map_or(0, |version| version + 1));
+                table.rows += landed.totals.rows_out;
+                table.commits += 1;
+                table.marks.insert(mark.app_id.clone(), mark.ordinal);
+            }
+        }
+        Ok(Committed { version: table.version, ordinal: Some(mark.ordinal) })
+    }
+}
+
+impl Executor for FakeExecutor {
+    fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>> {
+        let known = self.tables.lock().unwrap().get(location).and_then(|table| table.marks.get(app_id).copied());
+        let last = known.or_else(|| self.foreign_marks.lock().unwrap().get(app_id).copied());
+        Box::pin(async move { Ok(last) })
+    }
+
+    fn land<'a>(
+        &'a self,
+        job: RunJob,
+        events: mpsc::Sender<RunEvent>,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Landed, JobError>> {
+        Box::pin(async move {
+            let password = job.source.secrets.iter().find(|(key, _)| key == "password").map(|(_, s)| s.expose());
+            assert_eq!(password, Some(PASSWORD), "the job brings the secret in clear");
+            self.landings.fetch_add(1, Atomic::SeqCst);
+            let step = self.lands.lock().unwrap().pop_front().unwrap_or(Land::Rows(3, 0));
+            land(step, events, cancel).await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        job: &'a RunJob,
+        landed: &'a Landed,
+        mark: &'a CommitMark,
+    ) -> BoxFuture<'a, Result<Committed, JobError>> {
+        Box::pin(async move {
+            let step = self.commits.lock().unwrap().pop_front().unwrap_or(Commit::Answered);
+            self.commits_begun.fetch_add(1, Atomic::SeqCst);
+            match step {
+                Commit::Answered => self.try_commit(job, landed, mark),
+                Commit::AnswerLost => {
+                    self.try_commit(job, landed, mark)?;
+                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost")))
+                }
+                Commit::Breaks(error) => Err(error),
+                Commit::MadeThenStalled(go_on) => {
+                    let committed = self.try_commit(job, landed, mark);
+                    go_on.notified().await;
+                    committed
+                }
+                Commit::Stalled(go_on) => {
+                    go_on.notified().await;
+                    self.try_commit(job, landed, mark)
+                }
+            }
+        })
+    }
+}
+
+async fn land(step: Land, events: mpsc::Sender<RunEvent>, cancel: CancellationToken) -> Result<Landed, JobError> {
+    let planned = RunEvent::Planned { splits: 1, readers: 1, rows_estimate: None };
+    events.send(planned).await.ok();
+    match step {
+        Land::Rows(rows, rejected) => {
+            let totals = Totals {
+                rows_in: rows,
+                rows_out: rows - rejected,
+                rows_rejected: rejected,
+                bytes_in: rows * 10,
+                bytes_out: rows * 5,
+            };
+            events.send(RunEvent::Progress(totals)).await.ok();
+            let file = LandedFile {
+                path: "part-0.parquet".into(),
+                size_bytes: totals.bytes_out,
+                rows: totals.rows_out,
+                modified_at_ms: 1,
+                stats: None,
+            };
+            let files = if totals.rows_out > 0 { vec![file] } else { Vec::new() };
+            Ok(Landed { files, totals, ..Landed::default() })
+        }
+        Land::Breaks(error) => Err(error),
+        Land::UntilCancelled => {
+            let totals = Totals { rows_in: 2, rows_out: 2, bytes_in: 20, ..Totals::default() };
+            events.send(RunEvent::Progress(totals)).await.ok();
+            cancel.cancelled().await;
+            Err(JobError::Cancelled)
+        }
+    }
+}
+
+/// Names places, holds nothing.
+pub(crate) struct FakeLakes;
+
+impl Lakes for FakeLakes {
+    fn location(&self, org_folder: &str, sandbox: &str, data_set: &str) -> String {
+        format!("file:///lake/{org_folder}/{sandbox}/{data_set}")
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), JobError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A clock that goes on only when it is told to.
+pub(crate) struct FakeClock(AtomicI64);
+
+impl FakeClock {
+    pub(crate) fn at(now_ms: i64) -> Self {
+        Self(AtomicI64::new(now_ms))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Atomic::SeqCst);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Atomic::SeqCst)
+    }
+}

@@ -1,0 +1,8 @@
+//! Control over a real store, with a source and a lake in memory.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+
+mod access;
+mod fakes;
+mod resources;
+mod runs;
+mod world;
