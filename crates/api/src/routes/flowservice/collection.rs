@@ -1,0 +1,282 @@
+//! What all collections of the Flow Service share: how lists, single resources and what was just written are answered
+//! (flow-service.md 5, 7), and what creating has in common.
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use headwaters_control::{Caller, Cause, CommandError, Control, SpecInput, Stored};
+use headwaters_model::connection::Connection;
+use headwaters_model::etag::Etag;
+use headwaters_model::flow::Flow;
+use headwaters_model::page::{ListQuery, Page};
+use headwaters_model::resource::{Kind, Resource};
+use headwaters_model::run::Run;
+use headwaters_model::source_connection::SourceConnection;
+use headwaters_model::target_connection::TargetConnection;
+use http::header::{ETAG, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::ApiError;
+use crate::extract::list::Asked;
+use crate::extract::query::{Query, shown};
+use crate::service::FLOW_SERVICE;
+use crate::state::ApiState;
+
+/// How the resources of a collection are read and shown.
+///
+/// The document of a resource is what is stored, filtered and shown alike, and holds no secret: in a connection's
+/// parameters the masks stand where the secrets would (flow-service.md 13.2).
+pub(crate) trait Served: Stored {
+    /// Reads one.
+    fn read(
+        control: &Control,
+        caller: &Caller,
+        id: &str,
+    ) -> impl Future<Output = Result<Resource<Self>, CommandError>> + Send {
+        control.get::<Self>(caller, id)
+    }
+
+    /// Reads a page.
+    fn read_page(
+        control: &Control,
+        caller: &Caller,
+        query: &ListQuery,
+    ) -> impl Future<Output = Result<Page<Resource<Self>>, CommandError>> + Send {
+        control.list::<Self>(caller, query)
+    }
+
+    /// The document on the wire.
+    fn document(resource: &Resource<Self>) -> Value {
+        resource.document()
+    }
+}
+
+impl Served for Connection {}
+impl Served for SourceConnection {}
+impl Served for TargetConnection {}
+
+impl Served for Flow {
+    /// With the link to its runs.
+    fn document(resource: &Resource<Self>) -> Value {
+        resource.shown()
+    }
+}
+
+/// With the latest numbers of those in progress.
+impl Served for Run {
+    async fn read(control: &Control, caller: &Caller, id: &str) -> Result<Resource<Self>, CommandError> {
+        control.run(caller, id).await
+    }
+
+    async fn read_page(
+        control: &Control,
+        caller: &Caller,
+        query: &ListQuery,
+    ) -> Result<Page<Resource<Self>>, CommandError> {
+        control.runs(caller, query).await
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ListBody {
+    /// Whole documents, as the single `GET` shows them.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Value>,
+    /// Where it goes on; empty on the last page.
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+/// The links of a page.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Links {
+    /// The next page, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Link>,
+}
+
+/// A link, relative to the base path.
+#[derive(Debug, Serialize, ToSchema)]
+struct Link {
+    #[schema(example = "/flows?continuationToken=eyJj")]
+    href: String,
+}
+
+/// How many documents match, when only that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CountBody {
+    count: u64,
+}
+
+/// The answer of a list: a page, or with `count=true` the number alone (flow-service.md 7.5).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Listed {
+    /// A page.
+    Page(ListBody),
+    /// A number.
+    Count(CountBody),
+}
+
+/// A single resource, wrapped as every collection wraps it (flow-service.md 5).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ItemsBody {
+    /// Exactly one document.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Value>,
+}
+
+/// A resource that was written.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WrittenBody {
+    /// Its id.
+    #[schema(example = "0190b7a2-6c1e-7c3a-9d2f-5b1f2f6f9a10")]
+    id: String,
+    /// Its version, the quotes being part of it.
+    #[schema(example = "\"7e05f181-0000-0200-0000-638e84f40000\"")]
+    etag: String,
+}
+
+/// Lists a collection.
+pub(crate) async fn list<K: Served>(
+    state: &ApiState,
+    caller: &Caller,
+    asked: Asked<K>,
+) -> Result<Json<Listed>, ApiError> {
+    if asked.count {
+        let count = state.control().count::<K>(caller, &asked.query.filters).await?;
+        return Ok(Json(Listed::Count(CountBody { count })));
+    }
+    let page = K::read_page(state.control(), caller, &asked.query).await?;
+    let items = page.items.iter().map(|resource| asked.fields.of(K::document(resource))).collect();
+    let next = page.next.map(|after| Link { href: asked.link(after) });
+    Ok(Json(Listed::Page(ListBody { items, links: Links { next } })))
+}
+
+/// Shows one resource of a collection.
+pub(crate) async fn get<K: Served>(state: &ApiState, caller: &Caller, id: &str) -> Result<Item, ApiError> {
+    let resource = K::read(state.control(), caller, id).await?;
+    Ok(Item { document: K::document(&resource), etag: Some(resource.etag) })
+}
+
+/// The answer that shows one document.
+#[derive(Debug)]
+pub(crate) struct Item {
+    document: Value,
+    etag: Option<Etag>,
+}
+
+impl Item {
+    /// A document that has no version: a spec.
+    pub(crate) fn unversioned(document: Value) -> Self {
+        Self { document, etag: None }
+    }
+}
+
+impl IntoResponse for Item {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some(etag) = &self.etag {
+            set(&mut headers, ETAG, etag.as_str());
+        }
+        (headers, Json(ItemsBody { items: vec![self.document] })).into_response()
+    }
+}
+
+/// The answer to a create: 201, id and etag, and where the resource is from now on (flow-service.md 2.4).
+#[derive(Debug)]
+pub(crate) struct Created {
+    body: WrittenBody,
+    location: String,
+}
+
+impl Created {
+    /// Of a resource that was just made.
+    pub(crate) fn of<K: Kind>(resource: &Resource<K>) -> Self {
+        let id = resource.id.to_string();
+        let location = format!("{FLOW_SERVICE}/{}/{id}", K::COLLECTION.name());
+        Self { body: WrittenBody { id, etag: resource.etag.to_string() }, location }
+    }
+}
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, LOCATION, &self.location);
+        set(&mut headers, ETAG, &self.body.etag);
+        (StatusCode::CREATED, headers, Json(self.body)).into_response()
+    }
+}
+
+/// Sets a header to a text of ours; ids and etags hold nothing that a header could not.
+fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// A spec as a body names it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub(crate) struct SpecName {
+    /// Its id.
+    #[schema(required = true, example = "26d738e0-8963-47ea-aadf-c60de735468a")]
+    id: Option<String>,
+    /// Its version; `1.0` when absent.
+    #[serde(default, deserialize_with = "text_or_number")]
+    #[schema(example = "1.0")]
+    version: Option<String>,
+}
+
+impl From<SpecName> for SpecInput {
+    fn from(name: SpecName) -> Self {
+        Self { id: name.id, version: name.version }
+    }
+}
+
+/// Reads a text that clients also send as a number.
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(serde::de::Error::custom("another type, expected a string")),
+    }
+}
+
+/// The query of a create; for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameter; `Mode` reads it")]
+pub(crate) struct ModeParams {
+    /// `draft` stores what is not complete yet; it is not used until it is published.
+    #[param(example = "draft")]
+    mode: Option<String>,
+}
+
+/// How a resource is made (flow-service.md 11).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mode {
+    /// Whether as a draft.
+    pub(crate) draft: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Mode {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        match query.last("mode") {
+            None => Ok(Self { draft: false }),
+            Some("draft") => Ok(Self { draft: true }),
+            Some(other) => {
+                let reason = format!("the query parameter mode can only be draft, not: {}", shown(other));
+                Err(CommandError::invalid(Cause::InvalidValue, "", reason).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who may call (flow-service.md 2.2): every row that this build sends, with its exact body.
+
+use headwaters_control::{Settings, Strict};
+use headwaters_model::account::{Account, Role};
+use headwaters_model::id::OrgId;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::{Answer, CATALOG, Call, FLOW, World, new_connection};
+
+fn edge(code: &str, message: &str) -> Value {
+    json!({ "error_code": code, "message": message })
+}
+
+fn list(world: &World) -> Call<'_> {
+    world.call(Method::GET, &format!("{FLOW}/flows"))
+}
+
+fn assert_problem(answer: &Answer, status: u16, code: &str, title: &str) {
+    let body = answer.json();
+    assert_eq!(answer.status.as_u16(), status, "{body}");
+    assert_eq!(body["type"], format!("https://ns.adobe.com/aep/errors/{code}"));
+    assert_eq!(body["title"], title);
+    assert_eq!(body["status"], status);
+    assert_eq!(body["errorMessage"], body["report"]["detailed-message"]);
+    assert_eq!(body["errorDetails"], body["report"]["detailed-message"]);
+    assert_eq!(body["report"]["request-id"], answer.header("x-request-id").unwrap());
+}
+
+#[tokio::test]
+async fn every_row_of_the_edge_has_its_exact_body_in_all_services() {
+    let world = World::start().await;
+    let foreign_org = OrgId::mint();
+    for path in [format!("{FLOW}/flows"), format!("{CATALOG}/dataSets")] {
+        let call = || world.call(Method::GET, &path);
+        let rows = [
+            (call().without("authorization"), 403, edge("403010", "Oauth token is missing.")),
+            (call().header("authorization", "Basic abc"), 403, edge("403010", "Oauth token is missing.")),
+            (call().header("authorization", "Bearer"), 403, edge("403010", "Oauth token is missing.")),
+            (call().header("authorization", "Bearer "), 403, edge("403010", "Oauth token is missing.")),
+            (call().header("authorization", "Bearer abc"), 401, edge("401013", "Oauth token is not valid")),
+            (call().without("x-api-key"), 403, edge("403000", "Api Key is required")),
+            (call().header("x-api-key", "somebody"), 403, edge("403003", "Api Key is invalid")),
+            (call().without("x-gw-ims-org-id"), 400, edge("400003", "Missing header")),
+            (call().header("x-gw-ims-org-id", foreign_org.as_str()), 403, edge("403025", "Profile is not valid")),
+            (call().header("x-gw-ims-org-id", "nonsense"), 403, edge("403025", "Profile is not valid")),
+        ];
+        for (call, status, body) in rows {
+            let answer = call.send().await;
+            assert_eq!((answer.status.as_u16(), answer.json()), (status, body), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_checks_come_in_the_documented_order() {
+    let world = World::start().await;
+    let bare = || world.open(Method::POST, &format!("{FLOW}/connections")).body("not json");
+    let mut seen = Vec::new();
+    let authorization = format!("Bearer {}", world.token);
+    for call in [
+        bare(),
+        bare().header("authorization", &authorization),
+        bare().header("authorization", &authorization).header("x-api-key", world.credentials.client_id.as_str()),
+    ] {
+        seen.push(call.send().await.json()["error_code"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(seen, ["403010", "403000", "400003"]);
+    let complete = world.call(Method::POST, &format!("{FLOW}/connections")).body("not json");
+    let sandbox_first = complete.header("x-sandbox-name", "nowhere").send().await;
+    assert_eq!(sandbox_first.code(), "FLOW-2100-404");
+}
+
+#[tokio::test]
+async fn an_empty_organisation_is_told_apart_from_a_missing_one() {
+    let world = World::start().await;
+    let answer = list(&world).header("x-gw-ims-org-id", "").send().await;
+    assert_problem(&answer, 401, "FLOW-2001-401", "Header is missing or empty");
+}
+
+#[tokio::test]
+async fn a_token_is_taken_whatever_the_case_of_its_scheme_and_of_header_names() {
+    let world = World::start().await;
+    let answer = list(&world).header("authorization", &format!("bearer {}", world.token)).send().await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_not_named_is_prod() {
+    let world = World::start().await;
+    let id = world.make_connection().await;
+    let answer = world.call(Method::GET, &format!("{FLOW}/connections/{id}")).without("x-sandbox-name").send().await;
+    assert_eq!(answer.items()[0]["sandboxName"], "prod");
+}
+
+#[tokio::test]
+async fn the_strict_switch_demands_a_sandbox() {
+    let strict = Strict { sandbox: true, ..Strict::default() };
+    let world = World::start_with(Settings { strict, ..Settings::default() }).await;
+    let answer = list(&world).without("x-sandbox-name").send().await;
+    assert_problem(&answer, 400, "FLOW-2105-400", "Header is missing");
+    assert_eq!(list(&world).send().await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn sandbox_headers_that_can_not_be_used_have_their_codes() {
+    let world = World::start().await;
+    let unknown = list(&world).header("x-sandbox-name", "nowhere").send().await;
+    assert_problem(&unknown, 404, "FLOW-2100-404", "Sandbox not found");
+    let wildcard = list(&world).header("x-sandbox-name", "*").send().await;
+    assert_problem(&wildcard, 403, "FLOW-2111-403", "Headers not allowed");
+    let by_id = list(&world).header("x-sandbox-id", "1bd86660-c5da-11e9-93d4-6d5fc3a66a8e").send().await;
+    assert_problem(&by_id, 400, "FLOW-2110-400", "Headers not allowed");
+}
+
+#[tokio::test]
+async fn the_neighbours_say_the_same_of_a_sandbox_in_their_own_body() {
+    let world = World::start().await;
+    let call = world.call(Method::GET, &format!("{CATALOG}/dataSets")).header("x-sandbox-name", "nowhere");
+    let answer = call.send().await;
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), &body["status"], &body["title"]), (404, &json!(404), &json!("NotFoundError")));
+    assert!(body["detail"].as_str().unwrap().contains("nowhere"), "{body}");
+}
+
+#[tokio::test]
+async fn an_account_that_may_only_view_reads_but_changes_nothing() {
+    let world = World::start().await.seen_by_role(Role::View).await;
+    assert_eq!(list(&world).send().await.status, StatusCode::OK);
+    let answer = world.post(&format!("{FLOW}/connections"), &new_connection()).await;
+    assert_problem(&answer, 403, "FLOW-2118-403", "Missing permission");
+    // Permission comes before the route's own checks.
+    let malformed = world.call(Method::POST, &format!("{FLOW}/flows")).body("{").send().await;
+    assert_eq!(malformed.code(), "FLOW-2118-403");
+    let neighbour = world.post(&format!("{CATALOG}/dataSets"), &json!({ "name": "x" })).await;
+    assert_eq!((neighbour.status.as_u16(), &neighbour.json()["title"]), (403, &json!("ForbiddenError")));
+}
+
+#[tokio::test]
+async fn a_service_acts_in_the_name_of_its_client() {
+    let world = World::start().await.seen_by_role(Role::Service).await;
+    let id = world.make_connection().await;
+    let shown = world.get(&format!("{FLOW}/connections/{id}")).await.items().remove(0);
+    assert_eq!(shown["createdBy"], shown["createdClient"]);
+    assert_eq!(shown["createdClient"], world.credentials.client_id.as_str());
+}
+
+#[tokio::test]
+async fn a_service_may_name_its_sandbox_by_id() {
+    let world = World::start().await.seen_by_role(Role::Service).await;
+    let id = world.make_connection().await;
+    let shown = world.get(&format!("{FLOW}/connections/{id}")).await.items().remove(0);
+    let sandbox = shown["sandboxId"].as_str().unwrap();
+    let call = || list(&world).without("x-sandbox-name");
+    assert_eq!(call().header("x-sandbox-id", sandbox).send().await.status, StatusCode::OK);
+    let foreign = call().header("x-sandbox-id", "1bd86660-c5da-11e9-93d4-6d5fc3a66a8e").send().await;
+    assert_problem(&foreign, 404, "FLOW-2103-404", "Sandbox not found");
+    let wildcard = list(&world).header("x-sandbox-name", "*").send().await;
+    assert_problem(&wildcard, 400, "FLOW-2113-400", "Headers not allowed");
+}
+
+#[tokio::test]
+async fn an_id_of_another_organisation_is_not_found() {
+    let world = World::start().await;
+    let id = world.make_connection().await;
+    let account = Account::mint(OrgId::mint(), "stranger", Role::Manage, 0);
+    let stranger = world.seen_by(account).await;
+    let answer = stranger.get(&format!("{FLOW}/connections/{id}")).await;
+    assert_eq!(answer.code(), "FLOW-1439-404");
+    assert!(stranger.get(&format!("{FLOW}/connections")).await.items().is_empty());
+}
