@@ -3,3 +3,5 @@
 //! **Invariant.** A source knows neither stores nor lakes nor runs nor HTTP (docs/architecture.md, section 2).
 
 pub mod contract;
+pub mod mysql;
+pub mod registry;

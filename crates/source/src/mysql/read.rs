@@ -1,0 +1,292 @@
+//! Reading splits: from the socket to batches.
+//!
+//! **Invariant.** A split is reported as read only after the server's end-of-rows arrived under the columns that were
+//! planned. After any error the connection is given up, never reused: it may stand in the middle of a result, and
+//! another connection would be another moment.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use super::catalog::quoted;
+use super::columns::{Columns, Malformed, RowLayout};
+use super::filter::Condition;
+use super::plan::SplitPlan;
+use super::session::tagged;
+use super::types::{Decode, Landing};
+use super::wire::{ColumnDef, ColumnType, Connection, RowFormat, Rows};
+use crate::contract::{Batch, BatchSender, Split, SplitReader, SplitTotals};
+
+/// What every reader of a table sends, and what it expects back.
+#[derive(Debug)]
+pub(super) struct TableRead {
+    /// The table, quoted.
+    pub(super) table: String,
+    /// How it is cut.
+    pub(super) plan: SplitPlan,
+    /// The cells of its rows.
+    pub(super) layout: RowLayout,
+    /// In which protocol they come.
+    pub(super) format: RowFormat,
+    /// Which rows.
+    pub(super) filter: Option<Condition>,
+    /// The definitions that the plan was made with.
+    pub(super) defs: Vec<ColumnDef>,
+    /// What administrators see before each statement.
+    pub(super) comment: String,
+}
+
+impl TableRead {
+    /// The statement of one split.
+    fn sql(&self, split: &Split) -> String {
+        let mut sql = format!("SELECT {} FROM {}", select_list(&self.layout, self.format), self.table);
+        // With a filter another index may serve better, and the optimizer knows.
+        if let (Some(index), None) = (self.plan.index(split), &self.filter) {
+            sql.push_str(&format!(" FORCE INDEX ({})", quoted(index)));
+        }
+        let range = self.plan.condition(split);
+        let filter = self.filter.as_ref().map(|filter| match self.format {
+            RowFormat::Binary => filter.sql.clone(),
+            RowFormat::Text => filter.spelt_out(),
+        });
+        let conditions: Vec<String> = [range, filter].into_iter().flatten().collect();
+        if !conditions.is_empty() {
+            sql.push_str(" WHERE ");
+            sql.push_str(&conditions.join(" AND "));
+        }
+        tagged(&format!("{} split {}", self.comment, split.index), &sql)
+    }
+}
+
+/// The cells of a row: the columns, then a flag for each enum whose error value looks like a member.
+pub(super) fn select_list(layout: &RowLayout, format: RowFormat) -> String {
+    select_list_with(layout, format, |_, name| name)
+}
+
+/// The same, with `shown` in the place of each column's name; a preview clips long values there.
+pub(super) fn select_list_with(
+    layout: &RowLayout,
+    format: RowFormat,
+    shown: impl Fn(&Landing, String) -> String,
+) -> String {
+    let name = |place: usize| layout.landings().get(place).map(|landing| quoted(landing.field.name()));
+    let columns = layout.landings().iter().map(|landing| {
+        let name = quoted(landing.field.name());
+        match (format, landing.decode) {
+            // Printed, a float has six digits; the double that it is has all (mysql-sources.md 7).
+            (RowFormat::Text, Decode::Float32) => format!("{name} + 0e0 AS {name}"),
+            _ => shown(landing, name),
+        }
+    });
+    let flags = layout.flagged().iter().filter_map(|&place| Some(format!("IF({} = 0, '1', '')", name(place)?)));
+    columns.chain(flags).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether cells of this definition are what the decoder reads.
+pub(super) fn fits(decode: Decode, def: &ColumnDef, format: RowFormat) -> bool {
+    use ColumnType as T;
+    let kind = def.column_type;
+    let unsigned = def.is_unsigned();
+    match decode {
+        Decode::Int8 | Decode::BooleanFromTiny => kind == T::MYSQL_TYPE_TINY && !unsigned,
+        Decode::Int16FromU8 => kind == T::MYSQL_TYPE_TINY && unsigned,
+        Decode::Int16 => kind == T::MYSQL_TYPE_YEAR || (kind == T::MYSQL_TYPE_SHORT && !unsigned),
+        Decode::Int32FromU16 => kind == T::MYSQL_TYPE_SHORT && unsigned,
+        Decode::Int32 => kind == T::MYSQL_TYPE_INT24 || (kind == T::MYSQL_TYPE_LONG && !unsigned),
+        Decode::Int64FromU32 => kind == T::MYSQL_TYPE_LONG && unsigned,
+        Decode::Int64 => kind == T::MYSQL_TYPE_LONGLONG && !unsigned,
+        Decode::DecimalFromU64 => kind == T::MYSQL_TYPE_LONGLONG && unsigned,
+        Decode::BooleanFromBit | Decode::Int64FromBits | Decode::DecimalFromBits => kind == T::MYSQL_TYPE_BIT,
+        Decode::Float32 if format == RowFormat::Text => kind == T::MYSQL_TYPE_DOUBLE,
+        Decode::Float32 => kind == T::MYSQL_TYPE_FLOAT,
+        Decode::Float64 => kind == T::MYSQL_TYPE_DOUBLE,
+        Decode::Decimal { .. } | Decode::LongDecimal => {
+            matches!(kind, T::MYSQL_TYPE_NEWDECIMAL | T::MYSQL_TYPE_DECIMAL)
+        }
+        Decode::Date { .. } => matches!(kind, T::MYSQL_TYPE_DATE | T::MYSQL_TYPE_NEWDATE),
+        Decode::DateTime { .. } => matches!(kind, T::MYSQL_TYPE_DATETIME | T::MYSQL_TYPE_TIMESTAMP),
+        Decode::Time { .. } => kind == T::MYSQL_TYPE_TIME,
+        Decode::Null => kind == T::MYSQL_TYPE_NULL,
+        Decode::Text | Decode::Enum { .. } | Decode::Binary | Decode::Guid(_) | Decode::Geometry | Decode::Vector => {
+            has_length(kind)
+        }
+    }
+}
+
+/// Whether both protocols send such cells as bytes with their length.
+fn has_length(kind: ColumnType) -> bool {
+    use ColumnType as T;
+    matches!(
+        kind,
+        T::MYSQL_TYPE_VARCHAR
+            | T::MYSQL_TYPE_VAR_STRING
+            | T::MYSQL_TYPE_STRING
+            | T::MYSQL_TYPE_ENUM
+            | T::MYSQL_TYPE_SET
+            | T::MYSQL_TYPE_TINY_BLOB
+            | T::MYSQL_TYPE_MEDIUM_BLOB
+            | T::MYSQL_TYPE_LONG_BLOB
+            | T::MYSQL_TYPE_BLOB
+            | T::MYSQL_TYPE_JSON
+            | T::MYSQL_TYPE_GEOMETRY
+            | T::MYSQL_TYPE_VECTOR
+            | T::MYSQL_TYPE_UNKNOWN
+    )
+}
+
+/// Whether a result still has the columns of the plan. A DDL statement under an open snapshot is told by MySQL with an
+/// error; MariaDB serves the new shape inside the old snapshot without a word (mysql-sources.md 11).
+fn same_columns(planned: &[ColumnDef], found: &[ColumnDef]) -> bool {
+    let same = |a: &ColumnDef, b: &ColumnDef| {
+        a.name == b.name
+            && a.column_type == b.column_type
+            && a.is_unsigned() == b.is_unsigned()
+            && a.is_binary() == b.is_binary()
+            && a.decimals == b.decimals
+    };
+    planned.len() == found.len() && planned.iter().zip(found).all(|(a, b)| same(a, b))
+}
+
+/// One connection of an open table.
+pub(super) struct Reader {
+    connection: Option<Connection>,
+    table: Arc<TableRead>,
+    columns: Columns,
+    cancel: CancellationToken,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Connection,
+        table: Arc<TableRead>,
+        limits: super::columns::BatchLimits,
+        cancel: CancellationToken,
+    ) -> Self {
+        let columns = Columns::new(table.layout.clone(), table.format, limits);
+        Self { connection: Some(connection), table, columns, cancel }
+    }
+
+    async fn read_split(&mut self, split: &Split, out: &BatchSender) -> Result<SplitTotals, SourceError> {
+        let Some(mut connection) = self.connection.take() else {
+            let message = format!("a reader of {} was used after it had failed", self.table.table);
+            return Err(SourceError::transient(SourceErrorKind::Lost, message));
+        };
+        let reading = stream_split(&mut connection, &self.table, &mut self.columns, split, out);
+        let outcome = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(cancelled(&self.table.table)),
+            outcome = reading => outcome,
+        };
+        match outcome {
+            Ok(totals) => {
+                self.connection = Some(connection);
+                Ok(totals)
+            }
+            Err(error) => {
+                connection.abandon().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn cancelled(table: &str) -> SourceError {
+    SourceError::definite(SourceErrorKind::Cancelled, format!("reading {table} was cancelled"))
+}
+
+impl SplitReader for Reader {
+    fn read<'a>(
+        &'a mut self,
+        split: &'a Split,
+        out: &'a BatchSender,
+    ) -> BoxFuture<'a, Result<SplitTotals, SourceError>> {
+        self.read_split(split, out).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        async move {
+            if let Some(connection) = self.connection {
+                connection.close().await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Sends the statement of a split and reads its rows.
+async fn stream_split(
+    connection: &mut Connection,
+    table: &TableRead,
+    columns: &mut Columns,
+    split: &Split,
+    out: &BatchSender,
+) -> Result<SplitTotals, SourceError> {
+    let sql = table.sql(split);
+    let params = table.filter.as_ref().map_or(&[][..], |filter| filter.params.as_slice());
+    match table.format {
+        RowFormat::Binary => {
+            let statement = connection.prepare(&sql).await?;
+            let rows = connection.stream(&statement, params).await?;
+            let totals = read_rows(rows, table, columns, out).await?;
+            connection.close_statement(statement).await?;
+            Ok(totals)
+        }
+        RowFormat::Text => read_rows(connection.stream_text(&sql).await?, table, columns, out).await,
+    }
+}
+
+/// Reads a result to its end, handing on each batch as soon as it is full.
+async fn read_rows(
+    mut rows: Rows<'_>,
+    table: &TableRead,
+    columns: &mut Columns,
+    out: &BatchSender,
+) -> Result<SplitTotals, SourceError> {
+    if !same_columns(&table.defs, rows.columns()) {
+        let message = format!("the columns of {} changed while it was read", table.table);
+        return Err(SourceError::transient(SourceErrorKind::Server { number: DEFINITION_CHANGED }, message)
+            .with_hint("another attempt reads the new columns"));
+    }
+    let malformed = |error: Malformed| {
+        let message = format!("a row of {} cannot be read: {error}", table.table);
+        SourceError::definite(SourceErrorKind::Protocol, message)
+    };
+    let mut totals = SplitTotals::default();
+    while rows.fill().await? {
+        while let Some(row) = rows.next_buffered()? {
+            // `row` borrows the read buffer: nothing is allocated until a column grows.
+            columns.push(row).map_err(malformed)?;
+            if columns.is_full() {
+                let batch = columns.finish().map_err(malformed)?;
+                send(&mut totals, batch, rows.bytes_read(), table, out).await?;
+            }
+        }
+    }
+    if !columns.is_empty() {
+        let batch = columns.finish().map_err(malformed)?;
+        send(&mut totals, batch, rows.bytes_read(), table, out).await?;
+    }
+    totals.bytes_in = rows.bytes_read();
+    totals.rows_rejected = rows.rows_too_large();
+    totals.diagnostics = columns.take_diagnostics();
+    Ok(totals)
+}
+
+/// 1412, "table definition has changed": what MySQL itself answers in this case.
+const DEFINITION_CHANGED: u16 = 1412;
+
+async fn send(
+    totals: &mut SplitTotals,
+    rows: arrow_array::RecordBatch,
+    bytes_read: u64,
+    table: &TableRead,
+    out: &BatchSender,
+) -> Result<(), SourceError> {
+    let bytes_in = bytes_read - totals.bytes_in;
+    totals.rows += rows.num_rows() as u64;
+    totals.bytes_in = bytes_read;
+    out.send(Batch { rows, bytes_in }).await.map_err(|_| cancelled(&table.table))
+}

@@ -1,0 +1,282 @@
+//! Several connections that see one moment of a table (mysql-sources.md 11).
+//!
+//! **Invariant.** All connections of a [`Snapshot`] see the same rows of the table until they are closed. Each holds a
+//! transaction under REPEATABLE READ that was started WITH CONSISTENT SNAPSHOT, and one of these is true:
+//!
+//! - there is only one;
+//! - *agreement* (MariaDB): each transaction reports the position in the binary log at which it was opened. The server
+//!   opens snapshots under the same lock as it orders commits, so equal positions mean that no logged transaction
+//!   committed in between. Not used where the log leaves databases out;
+//! - *clone* (Percona Server): every transaction was started from the first one's snapshot;
+//! - *lock*: a connection of its own held `LOCK TABLES … READ` from before the first transaction was started until after
+//!   the last one was. The lock is granted only when no transaction that wrote to the table is open, and until it is
+//!   released nobody writes.
+//!
+//! Each transaction then touches the table, which keeps its definition locked against ALTER TABLE for as long as the
+//! transaction lives. What cannot be proven is not claimed: without privilege or lock there is one reader, and a note
+//! says why.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use tokio::time::Instant;
+
+use super::catalog::{TableDescription, TableName};
+use super::session::{self, Purpose};
+use super::wire::{ConnectOptions, Connection, Flavour};
+
+/// How long the table lock is waited for, in seconds; writers queue up behind whoever waits for it.
+const LOCK_WAIT_SECONDS: u64 = 5;
+/// How long connections try to agree on a position.
+const AGREE_MAX: Duration = Duration::from_secs(3);
+
+const START: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+/// Connections that see one moment.
+pub(super) struct Snapshot {
+    /// At least one.
+    pub(super) connections: Vec<Connection>,
+    /// What a person should know about how the moment came about.
+    pub(super) notes: Vec<String>,
+}
+
+/// Opens up to `readers` connections in one moment; `first` is one of them.
+pub(super) async fn open(
+    first: Connection,
+    options: &ConnectOptions,
+    table: &TableDescription,
+    readers: u32,
+) -> Result<Snapshot, SourceError> {
+    let mut notes = Vec::new();
+    if !table.is_transactional() && table.engine.is_some() {
+        notes.push(format!(
+            "the table is not transactional (engine {}): it is read by one statement, which sees what is written meanwhile",
+            table.engine.as_deref().unwrap_or("unknown")
+        ));
+    }
+    let mut connections = vec![first];
+    if readers > 1 && table.is_transactional() {
+        add_readers(&mut connections, options, readers, &mut notes).await?;
+    }
+    if connections.len() > 1
+        && let Err(why) = open_together(&mut connections, options, &table.name).await?
+    {
+        notes.push(format!("one reader: {why}"));
+        close_all_but_first(&mut connections).await;
+    }
+    if let [only] = connections.as_mut_slice() {
+        start(only, START).await?;
+    }
+    for connection in &mut connections {
+        connection.execute(&format!("SELECT 1 FROM {} LIMIT 0", table.name.quoted())).await?;
+    }
+    Ok(Snapshot { connections, notes })
+}
+
+async fn close_all_but_first(connections: &mut Vec<Connection>) {
+    for connection in connections.drain(1..) {
+        connection.close().await;
+    }
+}
+
+/// Connects more readers to the same server. One that has no room for all of them is read by fewer.
+async fn add_readers(
+    connections: &mut Vec<Connection>,
+    options: &ConnectOptions,
+    readers: u32,
+    notes: &mut Vec<String>,
+) -> Result<(), SourceError> {
+    let Some(first) = connections.first_mut() else { return Ok(()) };
+    let identity = identity(first).await?;
+    let pinned = options.pinned_to(first.server().endpoint());
+    for _ in 1..readers {
+        match session::open(&pinned, Purpose::Reading).await {
+            Ok(mut connection) => {
+                if self::identity(&mut connection).await? != identity {
+                    notes.push("one reader: connections reach different servers, a proxy shares them out".to_owned());
+                    connection.close().await;
+                    close_all_but_first(connections).await;
+                    return Ok(());
+                }
+                connections.push(connection);
+            }
+            Err(error) if is_full(&error) => {
+                notes.push(format!("{} instead of {readers} readers: {error}", connections.len()));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// 1040, 1203 and 1226: too many connections, of all or of this account.
+fn is_full(error: &SourceError) -> bool {
+    matches!(error.fault().kind, SourceErrorKind::Server { number: 1040 | 1203 | 1226 })
+}
+
+/// Who really answers: a proxy may send two connections to two servers.
+async fn identity(connection: &mut Connection) -> Result<Vec<Option<Vec<u8>>>, SourceError> {
+    let answer = connection.query("SELECT @@hostname, @@server_id, @@port, @@datadir").await?;
+    let places = 0..answer.columns().len();
+    Ok(answer.first().map(|row| places.map(|place| row.at(place).map(<[u8]>::to_vec)).collect()).unwrap_or_default())
+}
+
+/// Starts a transaction on every connection in one moment; the inner error says why that was not possible.
+async fn open_together(
+    connections: &mut [Connection],
+    options: &ConnectOptions,
+    table: &TableName,
+) -> Result<Result<(), String>, SourceError> {
+    let flavour = connections.first().map(|connection| connection.server().flavour());
+    let opened = match flavour {
+        Some(Flavour::MariaDb) => agree(connections).await?,
+        Some(Flavour::Percona) => clone(connections).await?,
+        Some(Flavour::MySql) | None => false,
+    };
+    if opened { Ok(Ok(())) } else { lock(connections, options, table).await }
+}
+
+async fn start(connection: &mut Connection, statement: &str) -> Result<(), SourceError> {
+    connection.execute("ROLLBACK").await?;
+    connection.execute(statement).await
+}
+
+async fn start_all(connections: &mut [Connection]) -> Result<(), SourceError> {
+    try_join_all(connections.iter_mut().map(|connection| start(connection, START))).await.map(drop)
+}
+
+/// File and offset of a snapshot in the binary log; files count up, so positions of one server can be compared.
+type Position = (String, u64);
+
+/// Opens snapshots until all of them are at one position. False if the server has no positions or writes too fast.
+async fn agree(connections: &mut [Connection]) -> Result<bool, SourceError> {
+    let Some(first) = connections.first_mut() else { return Ok(false) };
+    if leaves_databases_out(first).await {
+        return Ok(false);
+    }
+    start_all(connections).await?;
+    let deadline = Instant::now() + AGREE_MAX;
+    loop {
+        let positions = try_join_all(connections.iter_mut().map(position)).await?;
+        let Some(positions) = positions.into_iter().collect::<Option<Vec<Position>>>() else { return Ok(false) };
+        let Some(newest) = positions.iter().max().cloned() else { return Ok(false) };
+        let behind: Vec<&mut Connection> = connections
+            .iter_mut()
+            .zip(&positions)
+            .filter(|(_, position)| **position != newest)
+            .map(|(connection, _)| connection)
+            .collect();
+        if behind.is_empty() {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        try_join_all(behind.into_iter().map(|connection| start(connection, START))).await?;
+    }
+}
+
+async fn position(connection: &mut Connection) -> Result<Option<Position>, SourceError> {
+    let answer = connection.query("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await?;
+    let (mut file, mut offset) = (String::new(), None);
+    for row in &answer {
+        match (row.text("Variable_name")?, row.text("Value")?) {
+            (Some(name), Some(value)) if name.eq_ignore_ascii_case("binlog_snapshot_file") => file = value.to_owned(),
+            (Some(name), Some(value)) if name.eq_ignore_ascii_case("binlog_snapshot_position") => {
+                offset = value.parse().ok();
+            }
+            _ => {}
+        }
+    }
+    Ok(offset.filter(|_| !file.is_empty()).map(|offset| (file, offset)))
+}
+
+/// Whether the log is known to leave databases out; then equal positions prove nothing. Who may not see the filters
+/// gets the benefit of the doubt, as filters on a server's own log are rare.
+async fn leaves_databases_out(connection: &mut Connection) -> bool {
+    let Ok(answer) = connection.query("SHOW MASTER STATUS").await else { return false };
+    let filter =
+        |row: &super::wire::TextRow, label| row.text(label).ok().flatten().is_some_and(|list| !list.is_empty());
+    answer.first().is_some_and(|row| filter(row, "Binlog_Do_DB") || filter(row, "Binlog_Ignore_DB"))
+}
+
+/// Starts every other transaction from the first one's snapshot. False if the server cannot.
+async fn clone(connections: &mut [Connection]) -> Result<bool, SourceError> {
+    let Some((first, others)) = connections.split_first_mut() else { return Ok(false) };
+    start(first, START).await?;
+    let session = first.server().connection_id();
+    let statement = format!("START TRANSACTION WITH CONSISTENT SNAPSHOT FROM SESSION {session}, READ ONLY");
+    for other in others {
+        match start(other, &statement).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.fault().kind, SourceErrorKind::Lost | SourceErrorKind::Protocol) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Opens the snapshots under a table lock that is held for as long as that takes: milliseconds.
+async fn lock(
+    connections: &mut [Connection],
+    options: &ConnectOptions,
+    table: &TableName,
+) -> Result<Result<(), String>, SourceError> {
+    let Some(first) = connections.first() else { return Ok(Ok(())) };
+    let mut holder = match session::open(&options.pinned_to(first.server().endpoint()), Purpose::Reading).await {
+        Ok(holder) => holder,
+        Err(error) if is_full(&error) => return Ok(Err(format!("no connection is left for the table lock: {error}"))),
+        Err(error) => return Err(error),
+    };
+    holder.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")).await?;
+    let locked = holder.execute(&format!("LOCK TABLES {} READ", table.quoted())).await;
+    let outcome = match locked {
+        Ok(()) => {
+            let started = start_all(connections).await;
+            let unlocked = holder.execute("UNLOCK TABLES").await;
+            started.and(unlocked).map(Ok)
+        }
+        Err(error) => match why_not_locked(&error, table) {
+            Some(why) => Ok(Err(why)),
+            None => Err(error),
+        },
+    };
+    holder.close().await;
+    outcome
+}
+
+/// What to tell when the lock was not had; none for errors that have nothing to do with it.
+fn why_not_locked(error: &SourceError, table: &TableName) -> Option<String> {
+    let schema = super::catalog::quoted(&table.schema);
+    match &error.fault().kind {
+        SourceErrorKind::Privilege => Some(format!(
+            "several readers in one moment need a short table lock, and the account lacks it: GRANT LOCK TABLES ON {schema}.*"
+        )),
+        SourceErrorKind::Server { number: 1205 } => Some(format!(
+            "the table lock was not had within {LOCK_WAIT_SECONDS} seconds, because a transaction that writes to the table is open"
+        )),
+        SourceErrorKind::Server { number: 1290 | 1792 | 1836 } => {
+            Some(format!("the server does not allow the short table lock: {error}"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_privilege_is_named_with_its_grant() {
+        let table = TableName { schema: "shop".to_owned(), table: "orders".to_owned() };
+        let denied = SourceError::definite(SourceErrorKind::Privilege, "access denied");
+        assert!(why_not_locked(&denied, &table).unwrap().ends_with("GRANT LOCK TABLES ON `shop`.*"));
+        let waited = SourceError::transient(SourceErrorKind::Server { number: 1205 }, "lock wait timeout");
+        assert!(why_not_locked(&waited, &table).unwrap().contains("within 5 seconds"));
+        assert_eq!(why_not_locked(&SourceError::transient(SourceErrorKind::Lost, "gone"), &table), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! Reading real servers: MariaDB 10.11, a newer MariaDB and MySQL 9.
+
+mod cancel;
+mod corpus;
+mod differential;
+mod discovery;
+mod fixtures;
+mod memory;
+mod neutral;
+mod params;
+mod reading;
+mod rules;
+mod snapshot;
+mod splits;
+mod wire;

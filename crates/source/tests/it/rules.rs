@@ -1,0 +1,71 @@
+//! What the connection asks for changes how values are read.
+
+use anyhow::Result;
+use headwaters_model::job::Splits;
+use headwaters_source::mysql::MySqlSource;
+use headwaters_testkit::{DatabaseServer, Flavour, expected};
+use serde_json::{Value, json};
+
+use crate::neutral::neutral;
+use crate::reading::{access_with, limits, read, request};
+
+async fn landed(table: &str, settings: &str) -> Result<expected::Read> {
+    let server = DatabaseServer::shared(Flavour::MariaDb).await?;
+    server.load_types().await?;
+    let access = access_with(&format!("{};Database=lake_types;{settings}", server.connection_string("reader")));
+    neutral(&read(MySqlSource::default(), &access, &request(table, Splits::Auto), limits(1)).await?)
+}
+
+/// A column of the rows with these ids.
+fn of(read: &expected::Read, column: &str, ids: &[i64]) -> Vec<Value> {
+    let row = |id: &i64| read.rows.iter().find(|row| row["id"] == *id);
+    ids.iter().filter_map(row).map(|row| row[column].clone()).collect()
+}
+
+#[tokio::test]
+async fn tiny_integers_stay_integers_on_request() -> Result<()> {
+    let read = landed("t_bool", "TreatTinyAsBoolean=false").await?;
+    assert_eq!(of(&read, "c_bool", &[1, 4, 5]), [json!(1), json!(2), json!(127)]);
+    assert_eq!(read.diagnostics, Some(Vec::new()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn zero_dates_keep_their_text_on_request() -> Result<()> {
+    let read = landed("t_date", "AllowZeroDateTime=true").await?;
+    assert_eq!(of(&read, "c", &[7, 8, 6]), [Value::Null, Value::Null, json!("2024-02-29")]);
+    assert_eq!(of(&read, "c_raw", &[7, 8, 6]), [json!("0000-00-00"), json!("2024-00-00"), Value::Null]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn zero_dates_become_the_first_day_on_request_and_are_told() -> Result<()> {
+    let read = landed("t_datetime", "ConvertZeroDateTime=true").await?;
+    assert_eq!(of(&read, "c0", &[6, 8]), [json!("0001-01-01T00:00:00.000000Z"), Value::Null]);
+    assert_eq!(read.diagnostics.unwrap_or_default().len(), 6);
+    Ok(())
+}
+
+#[tokio::test]
+async fn wall_clocks_of_a_zone_become_moments_and_odd_hours_are_told() -> Result<()> {
+    let read = landed("t_datetime", "SourceTimeZone=America/New_York").await?;
+    let moments = of(&read, "c0", &[3, 4, 5]);
+    assert_eq!(
+        moments,
+        [json!("1970-01-01T05:00:00.000000Z"), json!("2024-03-10T07:30:00.000000Z"), json!("2024-11-03T05:30:00.000000Z")]
+    );
+    let diagnostics = read.diagnostics.unwrap_or_default();
+    let told = |reason: &str| diagnostics.iter().any(|d| d.column == "c0" && d.reason == reason);
+    assert!(told("TIME_ZONE_GAP") && told("TIME_ZONE_OVERLAP"), "{diagnostics:?}");
+    let moments = landed("t_timestamp", "SourceTimeZone=America/New_York").await?;
+    assert_eq!(of(&moments, "c0", &[5]), [json!("2024-11-03T05:30:00.000000Z")], "a TIMESTAMP is a moment already");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sixteen_bytes_become_a_guid_on_request() -> Result<()> {
+    let read = landed("k_uuid_bin", "GuidFormat=Binary16").await?;
+    let five = read.rows.iter().find(|row| row["v"] == 5).map(|row| row["k"].clone());
+    assert_eq!(five, Some(json!("01234567-89ab-cdef-0123-456789abcd00")));
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Keys of every shape are cut into even ranges that hold each row once.
+
+use anyhow::Result;
+use headwaters_model::job::{ReadRequest, Splits};
+use headwaters_source::mysql::MySqlSource;
+use headwaters_testkit::{DatabaseServer, Flavour};
+use serde_json::json;
+
+use crate::neutral::neutral;
+use crate::reading::{Landed, access, limits, read, request};
+
+const ROWS: usize = 3_000;
+const SPLITS: u32 = 6;
+
+/// Tables of [`ROWS`] rows: the columns, the key, and an expression that makes a row of `n`.
+const SHAPES: [(&str, &str, &str); 9] = [
+    (
+        "gappy bigint",
+        "k bigint not null, v int, primary key (k)",
+        "if(n % 2, -9223372036854775808 + n, 9223372036854775807 - n), n",
+    ),
+    ("unsigned", "k bigint unsigned not null, v int, primary key (k)", "18446744073709551615 - n * n, n"),
+    ("composite", "a int not null, b varchar(20) not null, v int, primary key (a, b)", "7, concat('k', n), n"),
+    (
+        "text",
+        "k varchar(40) character set utf8mb4 collate utf8mb4_unicode_ci not null, v int, primary key (k)",
+        "concat(char(65 + n % 26 using utf8mb4), if(n % 2, 'É', 'e'), '''\\\\', n), n",
+    ),
+    ("latin1", "k varchar(40) character set latin1 not null, v int, primary key (k)", "concat('ö', n), n"),
+    ("uuid bytes", "k binary(16) not null, v int, primary key (k)", "unhex(md5(n)), n"),
+    ("datetime", "k datetime(3) not null, v int, primary key (k)", "'2024-01-01' + interval n * n second, n"),
+    ("decimal", "k decimal(30,10) not null, v int, primary key (k)", "n * 1.0000000001 - 1500, n"),
+    (
+        "unique",
+        "k int not null, v int, ratio double not null, primary key (ratio), unique key u (k)",
+        "n * 3, n, n * 0.5",
+    ),
+];
+
+async fn fill(server: &DatabaseServer, schema: &str, columns: &str, values: &str) -> Result<()> {
+    server.execute(&format!("drop table if exists `{schema}`.t")).await?;
+    server.execute(&format!("create table `{schema}`.t ({columns})")).await?;
+    let digits = "(select 0 d union all select 1 union all select 2 union all select 3 union all select 4 \
+        union all select 5 union all select 6 union all select 7 union all select 8 union all select 9)";
+    let numbers = format!(
+        "(select 1000 * a.d + 100 * b.d + 10 * c.d + e.d as n from {digits} a, {digits} b, {digits} c, {digits} e) numbers"
+    );
+    server.execute(&format!("insert into `{schema}`.t select {values} from {numbers} where n < {ROWS}")).await?;
+    server.execute(&format!("analyze table `{schema}`.t")).await
+}
+
+fn each_row_once(landed: &Landed, what: &str) -> Result<()> {
+    let mut seen: Vec<i64> = neutral(landed)?.rows.iter().filter_map(|row| row["v"].as_i64()).collect();
+    seen.sort_unstable();
+    assert!(seen.iter().copied().eq(0..i64::try_from(ROWS)?), "{what}: each row once, {} rows", seen.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_of_every_shape_are_cut_evenly() -> Result<()> {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = DatabaseServer::shared(flavour).await?;
+        let schema = server.fresh_schema("shapes").await?;
+        let access = access(server, "locker", &schema);
+        for (shape, columns, values) in SHAPES {
+            fill(server, &schema, columns, values).await?;
+            let request = request("t", Splits::Exactly(SPLITS));
+            let landed = read(MySqlSource::default(), &access, &request, limits(2)).await?;
+            let what = format!("{shape} on {flavour}: {:?}", landed.rows_by_split);
+            each_row_once(&landed, &what)?;
+            assert!(landed.rows_by_split.len() >= SPLITS as usize - 1, "{what}");
+            let fair = ROWS as u64 / u64::from(SPLITS);
+            assert!(landed.rows_by_split.iter().all(|rows| *rows <= 2 * fair + fair / 2), "{what}");
+        }
+        server.execute(&format!("drop database `{schema}`")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_filter_narrows_every_split() -> Result<()> {
+    for source in [MySqlSource::default(), MySqlSource::in_text()] {
+        let server = DatabaseServer::shared(Flavour::MariaDb).await?;
+        let schema = server.fresh_schema("filter").await?;
+        let (_, columns, values) = SHAPES[0];
+        fill(server, &schema, columns, values).await?;
+        let filter = json!({"type": "PQL", "format": "pql/json", "value": {
+            "nodeType": "fnApply", "fnName": "<", "params": [
+                {"nodeType": "fieldLookup", "fieldName": "v"}, {"nodeType": "literal", "value": 100}]}});
+        let request = ReadRequest { filter: Some(filter), ..request("t", Splits::Exactly(4)) };
+        let landed = read(source, &access(server, "locker", &schema), &request, limits(2)).await?;
+        assert_eq!(landed.rows(), 100);
+        server.execute(&format!("drop database `{schema}`")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn named_columns_come_in_the_order_named() -> Result<()> {
+    let server = DatabaseServer::shared(Flavour::MariaDb).await?;
+    server.load_types().await?;
+    let columns = Some(vec!["c_bi".to_owned(), "id".to_owned()]);
+    let request = ReadRequest { columns, ..request("lake_types.t_int_signed", Splits::Auto) };
+    let landed = read(MySqlSource::default(), &access(server, "reader", "lake_types"), &request, limits(1)).await?;
+    let names: Vec<&str> = landed.plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!((names, landed.rows()), (vec!["c_bi", "id"], 6));
+    Ok(())
+}

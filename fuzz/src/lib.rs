@@ -1,0 +1,134 @@
+//! What each fuzz target does with its bytes. Also replayed over the corpora by an ordinary test.
+
+use std::time::Duration;
+
+use headwaters_model::job::SourceAccess;
+use headwaters_model::row_filter::RowFilter;
+use headwaters_model::secret::Secret;
+use headwaters_source::mysql::columns::{BatchLimits, Columns, RowLayout};
+use headwaters_source::mysql::types::{Landing, ServerType, TypeRules};
+use headwaters_source::mysql::wire::{ConnectOptions, Connection, Endpoint, RowFormat, TlsMode, TlsOptions};
+use headwaters_source::mysql::{dsn, filter};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// Longer inputs find nothing that shorter ones do not.
+const INPUT_BYTES_MAX: usize = 1024 * 1024;
+/// No server of ours waits: an input that makes the client wait longer has hung it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything a server may say: greeting, authentication, the answer to a statement.
+///
+/// # Panics
+/// If the client hangs although the server has closed the connection.
+pub fn packet(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let options = ConnectOptions {
+            hosts: vec![Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }],
+            tls: TlsOptions { mode: TlsMode::Disabled, ..TlsOptions::default() },
+            password: Secret::new("secret"),
+            connect_timeout: Some(PATIENCE),
+            statement_timeout: Some(PATIENCE),
+            ..ConnectOptions::default()
+        };
+        let server = async {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let _ = stream.write_all(&bytes[..bytes.len().min(INPUT_BYTES_MAX)]).await;
+            let _ = stream.shutdown().await;
+            let mut ignored = [0; 4096];
+            while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+        };
+        let client = async {
+            if let Ok(mut connection) = Connection::connect(&options).await {
+                let _ = connection.query("SELECT 1").await;
+            }
+        };
+        let both = async {
+            tokio::select! { () = client => {}, () = async { server.await; std::future::pending().await } => {} }
+        };
+        tokio::time::timeout(4 * PATIENCE, both).await.expect("the client gives up when the server has closed");
+    });
+}
+
+/// Rows of a table, in both protocols. The first byte says how many columns there are, the next ones their types.
+pub fn row(bytes: &[u8]) {
+    let Some((&count, rest)) = bytes.split_first() else { return };
+    let Some((types, row)) = rest.split_at_checked(usize::from(count % 8)) else { return };
+    let rules = TypeRules::default();
+    let landing = |(place, kind): (usize, &u8)| Landing::of(&format!("c{place}"), &server_type(*kind), true, &rules);
+    let landings: Vec<Landing> = types.iter().enumerate().map(landing).collect();
+    for format in [RowFormat::Binary, RowFormat::Text] {
+        let limits = BatchLimits { rows_max: 16, bytes_max: INPUT_BYTES_MAX };
+        let mut columns = Columns::new(RowLayout::new(landings.clone(), &["c0".to_owned()]), format, limits);
+        if columns.push(row).is_ok() && columns.push(row).is_ok() {
+            let batch = columns.finish();
+            assert!(batch.is_err() || batch.is_ok_and(|batch| batch.num_rows() == 2), "each row is landed once");
+        }
+    }
+}
+
+fn server_type(kind: u8) -> ServerType {
+    let unsigned = kind & 0x80 != 0;
+    match kind & 0x1F {
+        0 => ServerType::TinyInt { unsigned, boolean: !unsigned },
+        1 => ServerType::SmallInt { unsigned },
+        2 => ServerType::MediumInt { unsigned },
+        3 => ServerType::Int { unsigned },
+        4 => ServerType::BigInt { unsigned },
+        5 => ServerType::Decimal { precision: 38, scale: 10 },
+        6 => ServerType::Decimal { precision: 65, scale: 30 },
+        7 => ServerType::Float,
+        8 => ServerType::Double,
+        9 => ServerType::Bit { bits: 1 },
+        10 => ServerType::Bit { bits: 33 },
+        11 => ServerType::Bit { bits: 64 },
+        12 => ServerType::Year,
+        13 => ServerType::Date,
+        14 => ServerType::DateTime { fraction_digits: kind >> 5 },
+        15 => ServerType::Timestamp { fraction_digits: 6 },
+        16 => ServerType::Time { fraction_digits: kind >> 5 },
+        17 => ServerType::Binary { length: 16, fixed: true },
+        18 => ServerType::Enum { empty_member: unsigned },
+        19 => ServerType::Set,
+        20 => ServerType::Json,
+        21 => ServerType::Geometry,
+        22 => ServerType::Vector,
+        23 => ServerType::Null,
+        24 => ServerType::Unknown { binary: unsigned },
+        _ => ServerType::Text,
+    }
+}
+
+/// Connection strings and URIs.
+///
+/// # Panics
+/// If a text that was read can't be shown without its secrets and be read again.
+pub fn dsn(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok((access, _)) = dsn::access_from_text(text, None) else { return };
+    let shown = dsn::masked(&access);
+    let masked = shown["connectionString"].as_str().expect("a text stays a text").to_owned();
+    let secrets = vec![("connectionString".to_owned(), Secret::new(masked))];
+    let again = dsn::parameters(&SourceAccess { secrets, ..access.clone() }).expect("masking breaks no grammar");
+    let first = dsn::parameters(&access).expect("what was read is read again");
+    assert_eq!(first.connect.hosts, again.connect.hosts);
+    assert_eq!(first.connect.database, again.connect.database);
+}
+
+/// Row filters: the document, and its SQL for a table without columns.
+pub fn row_filter(bytes: &[u8]) {
+    let Ok(document) = serde_json::from_slice(bytes) else { return };
+    let Ok(parsed) = RowFilter::parse(&document) else { return };
+    assert!(parsed.comparisons() > 0, "a filter without a comparison means nothing");
+    let table = headwaters_source::mysql::catalog::TableDescription {
+        name: headwaters_source::mysql::catalog::TableName { schema: String::new(), table: String::new() },
+        kind: headwaters_source::mysql::catalog::ObjectKind::Table,
+        engine: None,
+        columns: Vec::new(),
+        keys: Vec::new(),
+    };
+    assert!(filter::condition(&document, &table, &TypeRules::default()).is_err(), "no column is known");
+}
