@@ -36,17 +36,39 @@ pub trait Lake: Send + Sync {
     /// Makes the landed files part of the table, as the mark says, exactly once.
     ///
     /// A missing table is made by the commit of its first rows. Without rows an existing table is left alone by an
-    /// append, and a missing one is made empty, without a mark.
+    /// append, and a missing one is made empty, without a mark. The labels (flow, run, batch) are kept beside the
+    /// commit for whoever reads the table's history.
     fn commit<'a>(
         &'a self,
         location: &'a str,
         landed: &'a Landed,
         mark: &'a CommitMark,
         mode: WriteMode,
+        labels: &'a [Label],
     ) -> BoxFuture<'a, Result<Committed, LakeError>>;
 
     /// Writes, reads back and deletes a small object below the location, to prove that it can be used.
     fn probe<'a>(&'a self, location: &'a str) -> BoxFuture<'a, Result<(), LakeError>>;
+}
+
+/// A name and a value that a commit carries for people.
+pub type Label = (&'static str, String);
+
+/// What bounds the memory and the files of one [`SplitWriter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteLimits {
+    /// A row group is written out when it holds so many encoded bytes; a single batch may exceed it.
+    pub row_group_bytes_max: usize,
+    /// At most so many parts of a file are on their way to the store at a time.
+    pub upload_parts_max: usize,
+    /// A new file begins when one has so many bytes.
+    pub file_bytes_target: usize,
+}
+
+impl Default for WriteLimits {
+    fn default() -> Self {
+        Self { row_group_bytes_max: 8 << 20, upload_parts_max: 2, file_bytes_target: 256 << 20 }
+    }
 }
 
 /// A table that takes rows of one schema.
@@ -60,8 +82,11 @@ pub trait Table: Send + Sync {
     /// What a person should know: columns renamed, columns of the table that stay empty.
     fn notes(&self) -> Vec<String>;
 
-    /// A writer with files of its own. All writers of a table share one budget for uploads.
+    /// A writer with files of its own, within the [`WriteLimits`] that the lake was made with.
     fn writer(&self) -> Result<Box<dyn SplitWriter>, LakeError>;
+
+    /// Deletes finished files that will not be committed after all, as far as that is possible.
+    fn discard(&self, files: Vec<LandedFile>) -> BoxFuture<'_, ()>;
 }
 
 /// Writes the rows of one split (or several, one after the other) into files of their own.
@@ -84,6 +109,30 @@ pub struct LakeFault {
     pub message: String,
     /// What to do, if we know.
     pub hint: Option<String>,
+}
+
+impl LakeError {
+    /// A failure that repeats until a person acts.
+    #[must_use]
+    pub fn definite(message: impl Into<String>) -> Self {
+        Self::Definite(LakeFault { message: message.into(), hint: None })
+    }
+
+    /// A failure that may pass.
+    #[must_use]
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::Transient(LakeFault { message: message.into(), hint: None })
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Definite(fault) | Self::Transient(fault) => fault.hint = Some(hint.into()),
+            Self::Overtaken { .. } => {}
+        }
+        self
+    }
 }
 
 /// A failure of a lake, told apart by whose turn it is.

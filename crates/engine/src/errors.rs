@@ -1,0 +1,32 @@
+//! From a source's or a lake's failure to a job's: where it broke, and whose turn it is.
+
+use headwaters_lake::contract::{LakeError, LakeFault};
+use headwaters_model::job::{Failure, JobError, Stage};
+use headwaters_model::source_error::{SourceError, SourceErrorKind, SourceFault};
+
+/// A failure of the source.
+pub(crate) fn of_source(error: SourceError) -> JobError {
+    let failure = |fault: SourceFault| Failure { stage: Stage::Source, message: fault.message, hint: fault.hint };
+    match error {
+        SourceError::Definite(fault) | SourceError::Transient(fault) if fault.kind == SourceErrorKind::Cancelled => {
+            JobError::Cancelled
+        }
+        SourceError::Definite(fault) => JobError::Definite(failure(fault)),
+        SourceError::Transient(fault) => JobError::Transient(failure(fault)),
+    }
+}
+
+/// A failure of the lake.
+pub(crate) fn of_lake(error: LakeError) -> JobError {
+    let failure = |fault: LakeFault| Failure { stage: Stage::Lake, message: fault.message, hint: fault.hint };
+    match error {
+        LakeError::Definite(fault) => JobError::Definite(failure(fault)),
+        LakeError::Transient(fault) => JobError::Transient(failure(fault)),
+        LakeError::Overtaken { found } => JobError::Overtaken { found },
+    }
+}
+
+/// A failure of our own making; another attempt may do better.
+pub(crate) fn broken(message: String) -> JobError {
+    JobError::Transient(Failure { stage: Stage::Data, message, hint: None })
+}

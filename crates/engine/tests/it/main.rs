@@ -1,0 +1,5 @@
+//! Tests of the engine: a source that makes its rows up, and real Delta tables.
+
+mod fake;
+mod memory;
+mod run;

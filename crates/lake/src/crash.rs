@@ -1,0 +1,25 @@
+//! Crash points of the data plane: places where a test can make the process die, as `kill -9` would.
+//!
+//! Without the feature `crash-points` a point is nothing at all. With it, the process aborts at the point that the
+//! environment names; nothing is flushed, no destructor runs.
+
+pub use headwaters_model::crash::CrashPoint;
+
+/// Passes a crash point.
+#[inline]
+pub fn point(at: CrashPoint) {
+    #[cfg(feature = "crash-points")]
+    if armed() == Some(at) {
+        std::process::abort();
+    }
+    #[cfg(not(feature = "crash-points"))]
+    let _ = at;
+}
+
+#[cfg(feature = "crash-points")]
+#[expect(clippy::disallowed_methods, reason = "not a setting: only builds for tests have it")]
+fn armed() -> Option<CrashPoint> {
+    static ARMED: std::sync::OnceLock<Option<CrashPoint>> = std::sync::OnceLock::new();
+    let name = || std::env::var(headwaters_model::crash::ENVIRONMENT).ok();
+    *ARMED.get_or_init(|| name().and_then(|name| name.parse().ok()))
+}

@@ -1,0 +1,94 @@
+//! Delta Lake tables of Parquet files.
+//!
+//! ```text
+//! open ── evolve ── names, types      which columns the files have
+//!   └── land ── encoding, upload      batches -> Parquet files, statistics from their footers
+//! commit                              files -> one version of the table, exactly once
+//! care                                checkpoints, after the commit
+//! ```
+
+mod care;
+mod commit;
+mod encoding;
+mod errors;
+mod evolve;
+mod land;
+mod names;
+mod open;
+mod statistics;
+mod storage;
+mod types;
+mod upload;
+
+use arrow_schema::SchemaRef;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headwaters_model::job::{Committed, Landed, WriteMode};
+use headwaters_model::offset::{CommitMark, Ordinal};
+
+use crate::contract::{Label, Lake, LakeError, Table, WriteLimits};
+use storage::Place;
+
+/// How often a commit (or the commit that adds columns) is tried while other writers are in the way.
+pub(crate) const COMMIT_TRIES_MAX: u32 = 20;
+
+/// What the log names as the engine of our commits.
+pub(crate) const ENGINE: &str = concat!("headwaters/", env!("CARGO_PKG_VERSION"));
+
+/// Tables in the Delta format.
+#[derive(Debug)]
+pub(crate) struct DeltaLake {
+    limits: WriteLimits,
+}
+
+impl DeltaLake {
+    /// All its writers keep these limits.
+    pub(crate) fn new(limits: WriteLimits) -> Self {
+        Self { limits }
+    }
+}
+
+impl Lake for DeltaLake {
+    fn open<'a>(
+        &'a self,
+        location: &'a str,
+        schema: &'a SchemaRef,
+        _mode: WriteMode,
+    ) -> BoxFuture<'a, Result<Box<dyn Table>, LakeError>> {
+        async move {
+            let table = open::open(Place::at(location)?, schema, self.limits).await?;
+            Ok(Box::new(table) as Box<dyn Table>)
+        }
+        .boxed()
+    }
+
+    fn last_ordinal<'a>(
+        &'a self,
+        location: &'a str,
+        app_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Ordinal>, LakeError>> {
+        async move {
+            let place = Place::at(location)?;
+            match place.load().await? {
+                Some(state) => place.last_ordinal(&state, app_id).await,
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
+
+    fn commit<'a>(
+        &'a self,
+        location: &'a str,
+        landed: &'a Landed,
+        mark: &'a CommitMark,
+        mode: WriteMode,
+        labels: &'a [Label],
+    ) -> BoxFuture<'a, Result<Committed, LakeError>> {
+        async move { commit::commit(&Place::at(location)?, landed, mark, mode, labels).await }.boxed()
+    }
+
+    fn probe<'a>(&'a self, location: &'a str) -> BoxFuture<'a, Result<(), LakeError>> {
+        async move { Place::at(location)?.probe().await }.boxed()
+    }
+}

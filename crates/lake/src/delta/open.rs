@@ -1,0 +1,116 @@
+//! Opens a table for rows that are to come.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_schema::{Schema, SchemaRef};
+use deltalake_core::kernel::transaction::PROTOCOL;
+use deltalake_core::kernel::{Action, EagerSnapshot, MetadataExt, StructType};
+use deltalake_core::protocol::DeltaOperation;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headwaters_model::job::LandedFile;
+use serde_json::Value;
+
+use super::commit::{Attempt, Entry, attempt};
+use super::evolve::{self, Fit};
+use super::land::{DeltaWriter, Landing};
+use super::storage::Place;
+use super::{COMMIT_TRIES_MAX, errors};
+use crate::contract::{LakeError, SplitWriter, Table, WriteLimits};
+
+/// A table (or the plan of one) that takes rows.
+pub(super) struct DeltaTable {
+    landing: Arc<Landing>,
+    schema: StructType,
+    notes: Vec<String>,
+}
+
+/// Opens the table; columns that it lacks are added in a commit of their own, which may be repeated.
+pub(super) async fn open(place: Place, incoming: &Schema, limits: WriteLimits) -> Result<DeltaTable, LakeError> {
+    let mut told: Vec<String> = Vec::new();
+    for _ in 0..COMMIT_TRIES_MAX {
+        let state = place.load().await?;
+        if let Some(state) = &state {
+            check_writable(&place, state)?;
+        }
+        let table = state.as_ref().map(EagerSnapshot::schema);
+        let fit = evolve::fit(place.location(), table.as_deref(), incoming)?;
+        match &state {
+            Some(state) if fit.changes => {
+                told.clone_from(&fit.notes);
+                change(&place, state, fit).await?;
+            }
+            _ => {
+                let notes = if told.is_empty() { fit.notes.clone() } else { told };
+                return Ok(table_of(place, fit, notes, limits));
+            }
+        }
+    }
+    Err(LakeError::transient(format!(
+        "could not add columns to {}: other writers were always faster",
+        place.location()
+    )))
+}
+
+fn check_writable(place: &Place, state: &EagerSnapshot) -> Result<(), LakeError> {
+    let location = place.location();
+    PROTOCOL.can_write_to(state).map_err(|error| errors::delta("write to", location, &error.into()))?;
+    let partitions = state.metadata().partition_columns();
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let columns = partitions.join(", ");
+    Err(LakeError::definite(format!("the table at {location} is partitioned by {columns}, which is not supported"))
+        .with_hint("choose another location"))
+}
+
+/// Adds columns and drops NOT NULLs; whoever loses against another writer looks again.
+async fn change(place: &Place, state: &EagerSnapshot, fit: Fit) -> Result<(), LakeError> {
+    let location = place.location();
+    let failed = |error: deltalake_core::DeltaTableError| errors::delta("change the columns of", location, &error);
+    let metadata = state.metadata().clone().with_schema(&fit.schema).map_err(|error| failed(error.into()))?;
+    let entry = Entry {
+        operation: DeltaOperation::AddColumn { fields: fit.added },
+        actions: vec![Action::Metadata(metadata)],
+        mark: None,
+        info: Vec::new(),
+    };
+    match attempt(place, Some(state), entry).await {
+        Ok(Attempt::Made(_) | Attempt::Beaten) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn table_of(place: Place, fit: Fit, notes: Vec<String>, limits: WriteLimits) -> DeltaTable {
+    let landing = Landing {
+        place,
+        sources: fit.columns.iter().map(|column| column.source).collect(),
+        file_schema: Arc::new(evolve::file_schema(&fit.columns)),
+        limits,
+        properties: OnceLock::new(),
+    };
+    DeltaTable { landing: Arc::new(landing), schema: fit.schema, notes }
+}
+
+impl Table for DeltaTable {
+    fn schema(&self) -> Value {
+        // A Delta schema is made of strings, booleans and maps with string keys: it always has a JSON form.
+        serde_json::to_value(&self.schema).unwrap_or_default()
+    }
+
+    fn file_schema(&self) -> SchemaRef {
+        self.landing.file_schema.clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    fn writer(&self) -> Result<Box<dyn SplitWriter>, LakeError> {
+        Ok(Box::new(DeltaWriter::new(self.landing.clone())))
+    }
+
+    fn discard(&self, files: Vec<LandedFile>) -> BoxFuture<'_, ()> {
+        async move { self.landing.discard(&files).await }.boxed()
+    }
+}
