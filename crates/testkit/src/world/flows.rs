@@ -1,0 +1,110 @@
+//! The tutorial's steps as single calls, for tests that are about what comes after them.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{CATALOG, FLOW_SERVICE, World};
+
+/// The data lake as a target; its id is the same on every installation.
+const DATA_LAKE_SPEC: &str = "c604ff05-7f1a-43c0-8e18-33bf874cb11c";
+
+/// The ids of a flow that copies one table once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOnce {
+    /// The flow.
+    pub flow: String,
+    /// Its source connection.
+    pub source: String,
+    /// Its target connection.
+    pub target: String,
+    /// The data set that it writes to.
+    pub data_set: String,
+}
+
+impl World {
+    /// Creates a flow that copies one table once, with everything that it needs; see [`CopyOnce`].
+    ///
+    /// # Errors
+    /// One of the calls does not answer as the tutorial says.
+    pub async fn copy_once(&self, connection: &str, spec_name: &str, table: &str) -> Result<CopyOnce> {
+        let spec = self.spec("connectionSpecs", spec_name).await?;
+        let source = json!({
+            "name": table, "baseConnectionId": connection, "connectionSpec": spec,
+            "data": {"format": "tabular"}, "params": {"tableName": table},
+        });
+        let source = self.create(&format!("{FLOW_SERVICE}/sourceConnections"), &source).await?;
+
+        let made = self.post(&format!("{CATALOG}/dataSets"), &json!({"name": table})).await?;
+        let data_set = made.body[0].as_str().and_then(|link| link.strip_prefix("@/dataSets/"));
+        let data_set = data_set.with_context(|| format!("no data set: {} {}", made.status, made.body))?.to_owned();
+        let lake = json!({"id": DATA_LAKE_SPEC, "version": "1.0"});
+        let target = json!({"name": table, "connectionSpec": lake, "data": {}, "params": {"dataSetId": data_set}});
+        let target = self.create(&format!("{FLOW_SERVICE}/targetConnections"), &target).await?;
+
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let flow = json!({
+            "name": table, "flowSpec": self.spec("flowSpecs", "CRMToAEP").await?,
+            "sourceConnectionIds": [source], "targetConnectionIds": [target],
+            "scheduleParams": {"startTime": now.to_string(), "frequency": "once"},
+        });
+        let flow = self.create(&format!("{FLOW_SERVICE}/flows"), &flow).await?;
+        Ok(CopyOnce { flow, source, target, data_set })
+    }
+
+    /// Creates a base connection from a connection string.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub async fn connect(&self, spec_name: &str, connection_string: &str) -> Result<String> {
+        let body = json!({
+            "name": "a test database", "connectionSpec": self.spec("connectionSpecs", spec_name).await?,
+            "auth": {
+                "specName": "Connection String Based Authentication",
+                "params": {"connectionString": connection_string},
+            },
+        });
+        self.create(&format!("{FLOW_SERVICE}/connections"), &body).await
+    }
+
+    async fn spec(&self, collection: &str, name: &str) -> Result<Value> {
+        let items = self.items(collection, &format!("name==\"{name}\"")).await?;
+        let id = items.first().and_then(|spec| spec["id"].as_str());
+        Ok(json!({"id": id.with_context(|| format!("{collection} has no {name}"))?, "version": "1.0"}))
+    }
+
+    /// Waits until the flow's run has ended, and returns its record.
+    ///
+    /// # Errors
+    /// It doesn't end in time.
+    pub async fn finished_run(&self, flow: &str, seconds_max: u64) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let runs = self.items("runs", &format!("flowId=={flow}")).await?;
+            let run = runs.into_iter().next().unwrap_or_default();
+            match run.pointer("/metrics/statusSummary/status").and_then(Value::as_str) {
+                Some("success" | "failed") => return Ok(run),
+                _ if start.elapsed() > Duration::from_secs(seconds_max) => {
+                    bail!(
+                        "the run did not end within {seconds_max} s: {run}; the server's log ends:\n{}",
+                        self.log_tail()
+                    )
+                }
+                _ => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// The folder of a data set's Delta table.
+    ///
+    /// # Errors
+    /// The Catalog doesn't know it.
+    pub async fn table_dir(&self, data_set: &str) -> Result<PathBuf> {
+        let answer = self.get(&format!("{CATALOG}/dataSets/{data_set}")).await?;
+        let location = answer.body[data_set]["location"].as_str().and_then(|uri| uri.strip_prefix("file://"));
+        Ok(PathBuf::from(location.with_context(|| format!("no location: {} {}", answer.status, answer.body))?))
+    }
+}

@@ -1,0 +1,6 @@
+//! The test kit on real servers.
+
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod servers;
