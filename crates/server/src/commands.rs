@@ -1,0 +1,31 @@
+//! One file per command, and what they share.
+
+pub(crate) mod check;
+pub(crate) mod copy;
+pub(crate) mod credentials;
+pub(crate) mod env;
+pub(crate) mod explore;
+pub(crate) mod serve;
+pub(crate) mod source_argument;
+pub(crate) mod token;
+
+use std::io::Write;
+
+use clap::ValueEnum;
+
+use crate::config::Config;
+use crate::exit::CliError;
+
+/// Prints one result to standard output, with a line's end.
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| CliError::other(format!("could not write the result: {error}")))
+}
+
+/// A choice of the command line as it stands in the configuration file.
+pub(crate) fn parsed<T: ValueEnum>(config: &Config, key: &'static str) -> Result<Option<T>, CliError> {
+    let text = config.option::<String>(None, key)?;
+    text.map(|text| T::from_str(&text, true).map_err(|_| config.invalid(key))).transpose()
+}

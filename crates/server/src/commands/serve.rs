@@ -1,0 +1,117 @@
+//! `headwaters serve`: the API and the worker in one process, on two runtimes.
+//!
+//! *Front* answers the API and keeps leases alive, *work* reads, encodes and writes: a full work runtime can't delay a
+//! health check (docs/architecture.md, section 8).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwaters_api::{ApiState, TolerantListener, router};
+use headwaters_control::{Control, Worker};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::credentials::CredentialsFile;
+use crate::cli::Serve;
+use crate::config::Config;
+use crate::exit::CliError;
+use crate::place::{self, Directory, with_causes};
+use crate::{signal, telemetry};
+
+/// Where it listens when nothing else is said.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8480);
+/// Threads that answer; answering is small work.
+const FRONT_THREADS: usize = 2;
+/// How long requests under way may take after the order to stop, beside the runs' own time.
+const REQUESTS_DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves until SIGINT or SIGTERM, then drains.
+pub(crate) fn run(arguments: Serve, config: &Config) -> Result<(), CliError> {
+    let front = runtime(Builder::new_multi_thread().worker_threads(FRONT_THREADS).thread_name("front"))?;
+    let work = runtime(Builder::new_multi_thread().thread_name("work"))?;
+    let outcome = front.block_on(serve(arguments, config, work.handle().clone()));
+    work.shutdown_timeout(REQUESTS_DRAIN);
+    front.shutdown_timeout(REQUESTS_DRAIN);
+    outcome
+}
+
+fn runtime(builder: &mut Builder) -> Result<Runtime, CliError> {
+    builder.enable_all().build().map_err(|error| CliError::other(format!("could not start a runtime: {error}")))
+}
+
+async fn serve(arguments: Serve, config: &Config, work: tokio::runtime::Handle) -> Result<(), CliError> {
+    let metrics = telemetry::start_metrics()?;
+    let directory = Directory::made(arguments.place.data, config)?;
+    let keys = directory.made_key_ring()?;
+    let signing_key = keys.signing_key().to_vec();
+    let lake = directory.lake(arguments.stores.lake, config)?;
+    let store = directory.open_store(arguments.stores.store, config, keys).await?;
+    let control = place::control(store.clone(), lake, &signing_key, config, work)?;
+
+    let address = config.option(arguments.listen, "listen")?.unwrap_or(DEFAULT_LISTEN);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| CliError::other(format!("could not listen on {address}: {error}")))?;
+    let address = listener.local_addr().map_err(|error| CliError::other(error.to_string()))?;
+    credentials(&control, &directory, &format!("http://{address}")).await?;
+
+    let state = ApiState::new(control.clone(), Arc::new(move || metrics.render()));
+    let outcome = until_stopped(control, listener, router(state), address).await;
+    store.close().await;
+    outcome
+}
+
+/// Makes the first account on a first start; later starts only bring `base_url` up to date.
+async fn credentials(control: &Control, directory: &Directory, base_url: &str) -> Result<(), CliError> {
+    let made = control.bootstrap().await.map_err(|error| CliError::other(with_causes(&error)))?;
+    if let Some(made) = made {
+        CredentialsFile::of(&made, base_url.to_owned()).write(directory.path())?;
+        return super::print(&format!("wrote {}", CredentialsFile::path(directory.path()).display()));
+    }
+    match CredentialsFile::read(directory.path())? {
+        Some(mut file) if file.base_url != base_url => {
+            base_url.clone_into(&mut file.base_url);
+            file.write(directory.path())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Serves and works; on a signal it stops claiming, answers what is under way and gives its runs their time.
+async fn until_stopped(
+    control: Control,
+    listener: TcpListener,
+    routes: axum::Router,
+    address: SocketAddr,
+) -> Result<(), CliError> {
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn({
+        let (control, stop) = (control.clone(), stop.clone());
+        async move { Worker::new(control).run(stop).await }
+    });
+    let server = tokio::spawn({
+        let stop = stop.clone();
+        let serving = axum::serve(TolerantListener::new(listener), routes);
+        async move { serving.with_graceful_shutdown(stop.cancelled_owned()).await }
+    });
+    super::print(&format!("listening on http://{address}"))?;
+    tracing::info!(%address, "serving");
+
+    signal::stop().await;
+    tracing::info!("stopping: no new runs, requests and runs under way get their time");
+    stop.cancel();
+    let worked = worker.await;
+    // A client that keeps its connection open must not keep the process alive.
+    let served = tokio::time::timeout(REQUESTS_DRAIN, server).await;
+    let worked = worked.map_err(|error| CliError::other(format!("the worker broke: {error}")))?;
+    if worked.cut_short > 0 {
+        tracing::warn!(runs = worked.cut_short, "runs were cut short; the next start goes on with them");
+    }
+    match served {
+        Ok(Ok(Err(error))) => Err(CliError::other(format!("serving broke: {error}"))),
+        Ok(Err(error)) => Err(CliError::other(format!("serving broke: {error}"))),
+        Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+    }
+}

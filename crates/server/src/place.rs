@@ -1,0 +1,129 @@
+//! The data directory: credentials, key ring, store and lake (product.md, "Command line").
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use headwaters_control::{Control, Ports, Settings, Strict};
+use headwaters_store::{KeyRing, Store};
+
+use crate::config::Config;
+use crate::exit::{CliError, Kind};
+use crate::wire;
+
+/// The data directory when none is named.
+const DEFAULT: &str = "./headwaters-data";
+/// The key ring in it.
+const KEY_RING: &str = "keyring.json";
+/// The store in it, if it is nowhere else.
+const STORE: &str = "headwaters.db";
+/// The lake in it, if it is nowhere else.
+const LAKE: &str = "lake";
+
+/// A data directory.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// The named directory, made if there is none.
+    pub(crate) fn made(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
+        let directory = Self::named(named, config)?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory.0);
+        made.map_err(|error| CliError::other(format!("could not make {}: {error}", directory.0.display())))?;
+        Ok(directory)
+    }
+
+    /// The named directory, which must be there.
+    pub(crate) fn existing(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
+        let directory = Self::named(named, config)?;
+        if directory.0.is_dir() {
+            return Ok(directory);
+        }
+        Err(CliError::usage(format!("there is no data directory {}", directory.0.display()))
+            .with_hint("the first `headwaters serve` makes it; name it with --data"))
+    }
+
+    fn named(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
+        let path = config.option(named, "data")?.unwrap_or_else(|| PathBuf::from(DEFAULT));
+        let path = std::path::absolute(&path)
+            .map_err(|error| CliError::usage(format!("could not make {} absolute: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    /// Its absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Its key ring, made if there is none yet.
+    pub(crate) fn made_key_ring(&self) -> Result<KeyRing, CliError> {
+        KeyRing::open_or_create(&self.0.join(KEY_RING)).map_err(|error| CliError::other(error.to_string()))
+    }
+
+    /// Its key ring, which must be there.
+    pub(crate) fn key_ring(&self) -> Result<KeyRing, CliError> {
+        KeyRing::open(&self.0.join(KEY_RING)).map_err(|error| CliError::other(error.to_string()))
+    }
+
+    /// Opens the metadata store.
+    pub(crate) async fn open_store(
+        &self,
+        named: Option<String>,
+        config: &Config,
+        keys: KeyRing,
+    ) -> Result<Store, CliError> {
+        let inside = || self.0.join(STORE).display().to_string();
+        let location = config.option(named, "store")?.unwrap_or_else(inside);
+        Store::open(&location, keys).await.map_err(|error| CliError::other(with_causes(&error)))
+    }
+
+    /// The absolute URI of the folder of all tables, without a slash at its end.
+    pub(crate) fn lake(&self, named: Option<String>, config: &Config) -> Result<String, CliError> {
+        let inside = || self.0.join(LAKE).display().to_string();
+        wire::table_location(&config.option(named, "lake")?.unwrap_or_else(inside))
+    }
+}
+
+/// The control plane over this store and this lake, its data work on the given runtime.
+pub(crate) fn control(
+    store: Store,
+    lake: String,
+    signing_key: &[u8],
+    config: &Config,
+    work: tokio::runtime::Handle,
+) -> Result<Control, CliError> {
+    let engine = Arc::new(wire::engine(config)?);
+    let ports = Ports {
+        sources: Arc::new(wire::SourcesPort(headwaters_source::registry::sources())),
+        executor: Arc::new(wire::ExecutorPort { engine: Arc::clone(&engine), work }),
+        lakes: Arc::new(wire::LakesPort { engine, root: lake }),
+    };
+    Control::new(store, ports, Arc::new(wire::SystemClock), signing_key, settings(config)?)
+        .map_err(|error| CliError::other(with_causes(&error)))
+}
+
+/// The settings of control as the configuration wants them.
+fn settings(config: &Config) -> Result<Settings, CliError> {
+    let names = config.list("api.strict")?;
+    let strict = Strict::of(names.iter().map(String::as_str));
+    let seconds = |key| config.setting::<u64>(key).map(std::time::Duration::from_secs);
+    Ok(Settings {
+        strict: strict.map_err(|error| CliError::new(Kind::Usage, error.to_string()))?,
+        verify_on_create: config.setting("connections.verify_on_create")?,
+        create_unknown_data_sets: config.setting("catalog.create_unknown_data_sets")?,
+        start_grace: seconds("flows.start_grace_seconds")?,
+        runs_at_once: config.setting("runs.concurrent_max")?,
+        drain: seconds("runs.drain_seconds")?,
+        ..Settings::default()
+    })
+}
+
+/// An error with all that is behind it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text.push_str(&format!(": {deeper}"));
+        cause = deeper.source();
+    }
+    text
+}
