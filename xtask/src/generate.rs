@@ -1,13 +1,14 @@
 //! Writes the reference documentation that the program itself knows best: `docs/reference/`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::environment::{root, target};
-use crate::shell::{self, output};
+use crate::demo;
+use crate::environment::root;
+use crate::shell::output;
 
 /// The commands whose `--help` is written down.
 const COMMANDS: [&str; 6] = ["serve", "copy", "explore", "env", "token", "check"];
@@ -16,7 +17,7 @@ const COLUMNS: &str = "100";
 
 /// Writes the documents, or with `check` compares them with what is there.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let binary = build()?;
+    let binary = demo::build()?;
     let documents = [("command-line.md", command_line(&binary)?), ("openapi.json", open_api(&binary)?)];
     let folder = root().join("docs/reference");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -30,14 +31,6 @@ pub(crate) fn run(check: bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn build() -> Result<PathBuf> {
-    let target = target()?;
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).env("CARGO_TARGET_DIR", &target);
-    shell::run(cargo.args(["build", "--quiet", "--locked", "--package", "headwaters-server"]))?;
-    Ok(target.join("debug/headwaters"))
 }
 
 /// The help of every command as one page.
@@ -59,9 +52,7 @@ fn command_line(binary: &Path) -> Result<String> {
 
 /// The OpenAPI document, as a server of our own serves it.
 fn open_api(binary: &Path) -> Result<String> {
-    let dir = std::env::temp_dir().join(format!("headwaters-generate-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    let document = crate::demo::open_api(binary, &dir)?;
+    let document = demo::open_api(binary)?;
     Ok(format!("{document:#}\n"))
 }
 

@@ -20,12 +20,13 @@ use crate::environment::cache;
 use crate::shell::{exists, output, run, step};
 
 /// A program that must be on the machine, and the Debian package that brings it.
-const PROGRAMS: [[&str; 2]; 5] = [
+const PROGRAMS: [[&str; 2]; 6] = [
     ["cc", "build-essential"],
     ["mariadb", "mariadb-client"],
     ["mariadbd", "mariadb-server"],
     ["curl", "curl"],
     ["flock", "util-linux"],
+    ["jq", "jq"],
 ];
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 

@@ -12,6 +12,7 @@ mod environment;
 mod generate;
 mod http;
 mod install;
+mod readme;
 mod shell;
 mod test;
 mod tidy;
@@ -30,6 +31,7 @@ Usage: cargo xtask TASK
   test                install what is missing, then fmt, tidy, clippy and every test against real servers
   install             only install what is missing: Debian packages, test servers, Python readers
   tidy                borders between the crates, and house rules
+  readme              run the calls of README.md against a server and a database of their own
   generate [--check]  write docs/reference/ from the binary; --check fails if it is not up to date
 
 Caches are in $HEADWATERS_CACHE, by default ~/.cache/headwaters.";
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["install"] => install::everything(),
         ["tidy"] => tidy::run(),
+        ["readme"] => readme::run(),
         ["generate"] => generate::run(false),
         ["generate", "--check"] => generate::run(true),
         [] | ["help" | "--help" | "-h"] => {

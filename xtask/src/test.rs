@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::environment::{root, target};
 use crate::shell::{self, exists, step};
-use crate::{generate, install, tidy};
+use crate::{generate, install, readme, tidy};
 
 /// The crates that build without Arrow (docs/architecture.md section 2): checked first, because they answer in minutes.
 const FAST_LANE: [&str; 4] = ["headwaters-model", "headwaters-store", "headwaters-control", "headwaters-api"];
@@ -26,8 +26,9 @@ pub(crate) fn run() -> Result<()> {
     step("clippy, everything", || shell::run(everything(cargo(&target).arg("clippy")).args(CLIPPY)))?;
     step("tests, everything, on real servers", || tests(&target, &everything))?;
     step("tests of examples in the documentation", || {
-        shell::run(cargo(&target).args(["test", "--workspace", "--doc", "--quiet"]))
+        shell::run(everything(cargo(&target).args(["test", "--doc", "--locked", "--quiet"])))
     })?;
+    step("README: do its calls work?", readme::run)?;
     step("generate: is docs/reference up to date?", || generate::run(true))?;
     println!("\nall good, in {:.1} minutes", start.elapsed().as_secs_f64() / 60.0);
     Ok(())
@@ -42,7 +43,7 @@ fn tests(target: &Path, choose: &dyn Fn(&mut Command) -> &mut Command) -> Result
     if exists("cargo-nextest") {
         command.args(["nextest", "run", "--locked", "--no-fail-fast"]);
     } else {
-        command.args(["test", "--locked", "--lib", "--bins", "--tests", "--quiet"]);
+        command.args(["test", "--locked", "--tests", "--quiet"]);
     }
     shell::run(choose(&mut command))
 }

@@ -23,20 +23,25 @@ pub(crate) fn run() -> Result<()> {
 
     let workspace = read(&root.join("Cargo.toml"))?;
     findings.extend(manifests::undocumented(&workspace, &read(&root.join("docs/dependencies.md"))?));
-    for manifest in
-        files(root, "toml")?.iter().filter(|path| path.ends_with("Cargo.toml") && **path != root.join("Cargo.toml"))
-    {
-        let text = read(manifest)?;
-        let name = relative(root, manifest);
-        if !manifests::is_workspace_root(&text) {
-            findings.extend(manifests::lints(&name, &text));
-            findings.extend(manifests::features(&name, &text));
-        }
-    }
     let mut sources = Vec::new();
     for source in files(root, "rs")? {
         sources.push((relative(root, &source), read(&source)?));
     }
+    let mut crates = Vec::new();
+    for manifest in files(root, "toml")?.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let text = read(manifest)?;
+        if manifests::is_workspace_root(&text) {
+            continue;
+        }
+        let name = relative(root, manifest);
+        let folder = name.trim_end_matches("Cargo.toml");
+        let own = sources.iter().filter(|(path, _)| path.starts_with(folder)).map(|(_, text)| text.as_str());
+        findings.extend(manifests::lints(&name, &text));
+        findings.extend(manifests::features(&name, &text));
+        findings.extend(manifests::unused(&name, &text, &own.collect::<Vec<_>>().concat()));
+        crates.push(text);
+    }
+    findings.extend(manifests::untaken(&workspace, &crates));
     let test_files: Vec<String> = sources.iter().flat_map(|(path, text)| code::test_modules(path, text)).collect();
     for (path, text) in &sources {
         findings.extend(code::check(path, text, &test_files));

@@ -169,6 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tolerant<S> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -221,6 +222,28 @@ mod tests {
             let n = tolerant.read(&mut read).await.unwrap();
             assert_eq!(&read[..n], b"GET /?%22 HTTP/1.1\r\n\r\n");
             tolerant.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_a_request_is_cut(
+            request in "[A-Z]{0,20} ?/?[ -~]{0,40}\\r?\\n?[ -~]{0,20}",
+            cuts in proptest::collection::vec(0usize..80, 0..6),
+        ) {
+            let whole = {
+                let mut tolerant = Tolerant::new(());
+                tolerant.rewrite(request.as_bytes());
+                tolerant.ready
+            };
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(request.len())).collect();
+            cuts.extend([0, request.len()]);
+            cuts.sort_unstable();
+            let mut tolerant = Tolerant::new(());
+            for pair in cuts.windows(2) {
+                tolerant.rewrite(&request.as_bytes()[pair[0]..pair[1]]);
+            }
+            prop_assert_eq!(tolerant.ready, whole);
         }
     }
 }

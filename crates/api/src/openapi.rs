@@ -3,11 +3,10 @@
 //! A route describes what is its own: parameters, body, answer. What all operations of the platform's services share
 //! (headers, the errors that any of them may answer) is added here, once.
 
-use std::sync::Arc;
-
+use axum::body::Bytes;
 use http::Method;
 use utoipa::openapi::path::{Operation as PathOperation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -26,7 +25,7 @@ const TOKEN: &str = "token";
 
 /// The finished document as text; a clone shares it.
 #[derive(Clone)]
-pub(crate) struct Document(Arc<str>);
+pub(crate) struct Document(Bytes);
 
 impl Document {
     /// Completes and writes a collected document.
@@ -35,8 +34,8 @@ impl Document {
     }
 
     /// The document as JSON text.
-    pub(crate) fn text(&self) -> String {
-        self.0.to_string()
+    pub(crate) fn text(&self) -> Bytes {
+        self.0.clone()
     }
 }
 
@@ -117,7 +116,7 @@ fn components() -> Components {
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
     let mut add = |name: &str, description: &str, bodies: &[&str]| {
         let one_of = bodies.iter().fold(OneOfBuilder::new(), |one_of, body| one_of.item(Ref::from_schema_name(*body)));
-        let content = ContentBuilder::new().schema(Some(one_of.build())).build();
+        let content = ContentBuilder::new().schema(Some(Schema::OneOf(one_of.build()))).build();
         let response = ResponseBuilder::new().description(description).content("application/json", content).build();
         components.responses.insert(name.to_owned(), RefOr::T(response));
     };
@@ -135,9 +134,9 @@ fn components() -> Components {
     components
 }
 
-type NamedSchema = (String, RefOr<utoipa::openapi::Schema>);
+type NamedSchema = (String, RefOr<Schema>);
 
-fn schema_of<T: ToSchema + PartialSchema>() -> (String, RefOr<utoipa::openapi::Schema>, Vec<NamedSchema>) {
+fn schema_of<T: ToSchema + PartialSchema>() -> (String, RefOr<Schema>, Vec<NamedSchema>) {
     let mut parts = Vec::new();
     T::schemas(&mut parts);
     (T::name().into_owned(), T::schema(), parts)

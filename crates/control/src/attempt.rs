@@ -2,16 +2,16 @@
 //!
 //! **Invariant** (docs/architecture.md, section 4). In this order, and never otherwise:
 //!
-//! 1. the table's last ordinal of the flow is compared with the stored offset; a commit that was made and not settled is
-//!    settled first (`recover.rs`);
+//! 1. the table's last ordinal of the flow is compared with the stored offset; a commit that was made and not settled
+//!    is settled first (`recover.rs`);
 //! 2. the attempt takes the flow's next ordinal, bound to the offset that stands: its base;
 //! 3. the rows are landed; nothing of them is visible;
 //! 4. the pending offset is stored under (flow, data set, ordinal) with all that the run's record needs;
 //! 5. the lake commits under the mark, only while its last ordinal is still the base;
 //! 6. the run is settled with exactly the table's ordinal.
 //!
-//! A crash between any two of them leaves either nothing in the table and a pending row that can never be promoted, or a
-//! commit that step 1 of the next attempt explains. Steps 4 to 6 are passed only once per ordinal.
+//! A crash between any two of them leaves either nothing in the table and a pending row that can never be promoted,
+//! or a commit that step 1 of the next attempt explains. Steps 4 to 6 are passed only once per ordinal.
 
 use std::time::Duration;
 
@@ -202,7 +202,8 @@ impl Shift {
     /// Settles a commit that another attempt has made and nobody has settled.
     async fn settle_left_behind(&self, on: &Assignment, pending: PendingCommit) -> Result<Step, CommandError> {
         let control = &self.control;
-        warn!(ordinal = %pending.ordinal, of_run = %pending.run, "an earlier attempt has committed; only its end is missing");
+        let (ordinal, of_run) = (pending.ordinal, pending.run);
+        warn!(%ordinal, %of_run, "an earlier attempt has committed; only its end is missing");
         let success = Success {
             landed: &pending.landed,
             landed_at_ms: pending.landed_at_ms,
@@ -270,7 +271,8 @@ impl Shift {
         }
         match retry::after(error, used, jitter()) {
             Next::Again { after, because } => {
-                warn!(%ordinal, error = because.message, pause_ms = after.as_millis(), "the attempt broke, another follows");
+                let pause_ms = after.as_millis();
+                warn!(%ordinal, error = because.message, pause_ms, "the attempt broke, another follows");
                 self.end(on, ordinal, Some(because.message)).await?;
                 Ok(Step::Later(after))
             }

@@ -37,8 +37,8 @@ impl Control {
     /// Makes a flow (flow-service.md 16.1 to 16.5), and its run when it is due at once.
     ///
     /// Causes: `StateInBody`, `MissingField`, `UnknownSpec`, `NoDraft`, `NoConnectionIds`, `ManyConnectionIds`,
-    /// `InvalidValue`, `NotSupported`, `WrongTargetSpec`, `NoDataSet`, `NotApplicable`, `UnknownTransformation`, those of
-    /// schedules, `SchemaConflict`, `Driver`, `NoColumns`, `FilterColumn`, `FilterType`.
+    /// `InvalidValue`, `NotSupported`, `WrongTargetSpec`, `NoDataSet`, `NotApplicable`, `UnknownTransformation`,
+    /// those of schedules, `SchemaConflict`, `Driver`, `NoColumns`, `FilterColumn`, `FilterType`.
     pub async fn create_flow(&self, caller: &Caller, command: CreateFlow) -> Result<Resource<Flow>, CommandError> {
         let now_ms = self.clock.now_ms();
         let named = check::named(&self.specs, &command)?;

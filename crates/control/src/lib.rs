@@ -1,7 +1,7 @@
 //! Commands, preconditions, the scheduler and the life cycle of runs.
 //!
-//! **Invariant.** Control knows neither HTTP nor SQL text nor Arrow nor which sources exist; it reaches them through its
-//! [`ports`] (docs/architecture.md, section 2).
+//! **Invariant.** Control knows neither HTTP nor SQL text nor Arrow nor which sources exist; it reaches them through
+//! its [`ports`] (docs/architecture.md, section 2).
 //!
 //! **Invariant.** A handler calls [`Control`] once. Control holds at most one transaction at a time and never calls a
 //! source, a lake or the network while it is open: what is learnt outside is checked again inside

@@ -49,15 +49,16 @@ pub trait Sources: Send + Sync {
 
 /// Carries out the jobs of runs (docs/architecture.md, section 4).
 ///
-/// Any call may be repeated, and calls for two attempts of one flow may overlap: what reaches the table is decided by the
-/// ordinals in [`CommitMark`], never by who calls or when. A call that is dropped before it answers may still have its
-/// effect.
+/// Any call may be repeated, and calls for two attempts of one flow may overlap: what reaches the table is decided by
+/// the ordinals in [`CommitMark`], never by who calls or when. A call that is dropped before it answers may still
+/// have its effect.
 pub trait Executor: Send + Sync {
     /// The last ordinal that the table knows of the flow; none where there is no table or no mark. Must not answer from
     /// memory: it is how a commit is found whose answer was lost.
     fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>>;
-    /// Reads, transforms and lands; nothing is visible yet, whatever the outcome. Ends soon after the token is cancelled,
-    /// with [`JobError::Cancelled`]. What it says through `events` is for people; an outcome must not wait for a reader.
+    /// Reads, transforms and lands; nothing is visible yet, whatever the outcome. Ends soon after the token is
+    /// cancelled, with [`JobError::Cancelled`]. What it says through `events` is for people; an outcome must not wait
+    /// for a reader.
     fn land<'a>(
         &'a self,
         job: RunJob,

@@ -1,9 +1,9 @@
 //! What an attempt finds when it looks at the table before it begins (docs/architecture.md, section 4, steps 2 and 5).
 //!
-//! **Invariant.** An attempt plans only when the table's last ordinal of its flow is the base of the stored offset. Any
-//! other ordinal is explained by exactly one pending row: a commit that was made and not settled, by a worker that died
-//! or fell behind. It is settled first, with everything that was noted before the commit. What no row explains stops the
-//! flow: the table was replaced or its marks expired, and guessing would lose or double rows.
+//! **Invariant.** An attempt plans only when the table's last ordinal of its flow is the base of the stored offset.
+//! Any other ordinal is explained by exactly one pending row: a commit that was made and not settled, by a worker
+//! that died or fell behind. It is settled first, with everything that was noted before the commit. What no row
+//! explains stops the flow: the table was replaced or its marks expired, and guessing would lose or double rows.
 
 use headwaters_model::id::{DataSetId, FlowId};
 use headwaters_model::job::{Failure, Stage};
@@ -61,7 +61,7 @@ pub(crate) fn disagreement(
     Failure {
         stage: Stage::Lake,
         message: format!(
-            "the table of data set {data_set} does not know the last commit of flow {flow}: it has {table}, expected {store}"
+            "the last commit of flow {flow} in the table of data set {data_set} is wrong: it has {table}, expected {store}"
         ),
         hint: Some("the table was replaced or its history was cut: check its rows, then make a new flow".to_owned()),
     }

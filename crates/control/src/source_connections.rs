@@ -43,8 +43,8 @@ pub struct CreateSourceConnection {
 impl Control {
     /// Makes a source connection (flow-service.md 14.1).
     ///
-    /// Causes: `MissingField`, `UnknownSpec`, `NotSupported`, `InvalidValue`, `Format`, `NoDraft`, `NotApplicable`, those
-    /// of row filters.
+    /// Causes: `MissingField`, `UnknownSpec`, `NotSupported`, `InvalidValue`, `Format`, `NoDraft`, `NotApplicable`,
+    /// those of row filters.
     pub async fn create_source_connection(
         &self,
         caller: &Caller,

@@ -35,7 +35,8 @@ pub struct CreateTargetConnection {
 impl Control {
     /// Makes a target connection (flow-service.md 15).
     ///
-    /// Causes: `MissingField`, `UnknownSpec`, `NotSupported`, `WrongTargetSpec`, `NoDataSet`, `InvalidValue`, `NoDraft`.
+    /// Causes: `MissingField`, `UnknownSpec`, `NotSupported`, `WrongTargetSpec`, `NoDataSet`, `InvalidValue`,
+    /// `NoDraft`.
     pub async fn create_target_connection(
         &self,
         caller: &Caller,

@@ -1,7 +1,7 @@
 //! Claims due runs and carries them out, several at a time, until it is told to stop.
 //!
-//! **Invariant.** A lease saves work, not correctness: whoever works on a run, and however often, what reaches the table
-//! is decided by ordinals (`attempt.rs`). So a worker may die at any point, and may wake up late.
+//! **Invariant.** A lease saves work, not correctness: whoever works on a run, and however often, what reaches the
+//! table is decided by ordinals (`attempt.rs`). So a worker may die at any point, and may wake up late.
 
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ impl Worker {
         Self { control }
     }
 
-    /// Works until the token is cancelled, then drains: no new claims, runs in progress get the drain time, then they are
-    /// cancelled and their leases released (docs/architecture.md, section 8).
+    /// Works until the token is cancelled, then drains: no new claims, runs in progress get the drain time, then they
+    /// are cancelled and their leases released (docs/architecture.md, section 8).
     pub async fn run(self, shutdown: CancellationToken) -> WorkerExit {
         let mut runs = JoinSet::new();
         while !shutdown.is_cancelled() {

@@ -67,7 +67,7 @@ pub struct WriteLimits {
 
 impl Default for WriteLimits {
     fn default() -> Self {
-        Self { row_group_bytes_max: 8 << 20, upload_parts_max: 2, file_bytes_target: 256 << 20 }
+        Self { row_group_bytes_max: 4 << 20, upload_parts_max: 2, file_bytes_target: 256 << 20 }
     }
 }
 

@@ -231,7 +231,7 @@ fn copy(facts: &RunFacts<'_>, completed_at_ms: i64, summary: &Value) -> Value {
     summary["extensions"] = if facts.once { json!({ "type": "one-time" }) } else { json!({}) };
     json!({
         "id": COPY_ACTIVITY,
-        "name": format!("{} Copy Activity", facts.source_label),
+        "name": format!("{} Copy Activity", in_activities(facts.source_label)),
         "updatedAtUTC": 0,
         "durationSummary": lasted,
         "latencySummary": {},
@@ -315,6 +315,11 @@ pub fn window_params(started_at_ms: i64, window: Window) -> Map<String, Value> {
         ("windowEndTime", seconds(window.end_ms)),
     ];
     params.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// A source's label as activities spell it: the published records write MariaDB with a blank (flow-service.md 17.4).
+fn in_activities(label: &str) -> &str {
+    if label == "MariaDB" { "Maria DB" } else { label }
 }
 
 #[cfg(test)]

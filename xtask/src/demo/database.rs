@@ -88,12 +88,41 @@ impl Database {
     /// The rows of a statement as text, `NULL` for null, session in UTC.
     pub(super) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         let text = output(self.client().arg(format!("--execute=set time_zone = '+00:00'; {sql}")))?;
-        Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+        Ok(text.lines().map(|line| line.split('\t').map(unescaped).collect()).collect())
     }
+}
+
+/// A cell as it was before the client's `--batch` wrote line ends, tabs and backslashes with a backslash.
+fn unescaped(cell: &str) -> String {
+    let mut text = String::with_capacity(cell.len());
+    let mut characters = cell.chars();
+    while let Some(c) = characters.next() {
+        text.push(match c {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('0') => '\0',
+                Some(other) => other,
+                None => c,
+            },
+            _ => c,
+        });
+    }
+    text
 }
 
 /// A port that nobody listens on at this moment.
 pub(super) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
     Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_escapes_is_what_the_table_holds() {
+        assert_eq!(unescaped(r"a\nb\tc\\d"), "a\nb\tc\\d");
+    }
 }

@@ -15,7 +15,7 @@ use crate::shell;
 /// How long the server may take to be ready, in tenths of a second.
 const START_TENTHS_MAX: u32 = 300;
 /// How many lines of an answer are shown.
-const LINES_SHOWN_MAX: usize = 16;
+const LINES_SHOWN_MAX: usize = 30;
 /// The longest line that is shown whole, in characters.
 const LINE_SHOWN_MAX: usize = 150;
 
@@ -28,7 +28,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts the server in `dir`, waits until it is ready, and fetches a token as a client would.
+    /// Starts the server in `dir` and waits until it is ready.
     pub(super) fn start(binary: &Path, dir: &Path) -> Result<Self> {
         let port = database::free_port()?;
         let data = dir.join("headwaters-data");
@@ -37,7 +37,6 @@ impl Service {
         let process = keeper::start(command.current_dir(dir), dir, "headwaters")?;
         let mut service = Self { process, data, port, headers: Vec::new() };
         service.wait(dir)?;
-        service.log_in()?;
         Ok(service)
     }
 
@@ -54,7 +53,8 @@ impl Service {
         bail!("the server is not ready:\n{}", keeper::log(dir, "headwaters"))
     }
 
-    fn log_in(&mut self) -> Result<()> {
+    /// Fetches a token as a client would, and sends it with each call from now on.
+    pub(super) fn log_in(&mut self) -> Result<()> {
         let path = self.data.join("credentials.json");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let credentials: Value = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
@@ -65,7 +65,7 @@ impl Service {
             percent_encoded(field("client_id")?),
             percent_encoded(field("client_secret")?)
         );
-        println!("\n    POST /ims/token/v3   (grant_type=client_credentials, client_id=…, client_secret=…)");
+        println!("    POST /ims/token/v3   (grant_type=client_credentials, client_id=…, client_secret=…)");
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let answer = http::send(self.port, "POST", "/ims/token/v3", &headers, &form)?;
         let token = answer.json()?["access_token"].as_str().map(str::to_owned);
@@ -83,6 +83,18 @@ impl Service {
 
     /// Makes one call and shows it with its answer; another status than the tutorial's is an error.
     pub(super) fn call(&self, method: &str, path: &str, body: Option<&Value>, expected: u16) -> Result<Value> {
+        self.call_for(method, path, body, expected, "")
+    }
+
+    /// As [`Self::call`], and of the answer only the part that the pointer names is shown.
+    pub(super) fn call_for(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        expected: u16,
+        part: &str,
+    ) -> Result<Value> {
         println!("\n    {method} {path}");
         if let Some(body) = body {
             show(body);
@@ -90,8 +102,11 @@ impl Service {
         let answer = self.send(method, path, body)?;
         println!("    {}", answer.status);
         let json = answer.json()?;
-        if !json.is_null() {
-            show(&json);
+        if let Some(shown) = json.pointer(part).filter(|shown| !shown.is_null()) {
+            if !part.is_empty() {
+                println!("      (of the answer, {part})");
+            }
+            show(shown);
         }
         if answer.status != expected {
             bail!("{method} {path} answered {}, and the tutorial says {expected}: {}", answer.status, answer.body);

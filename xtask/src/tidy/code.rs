@@ -25,10 +25,10 @@ const FOR_TESTS: [(&str, &str); 1] = [(".unwrap()", "handle the error, or state 
 pub(super) fn check(path: &str, text: &str, test_files: &[String]) -> Vec<Finding> {
     let code = code_only(text);
     let is_test = path.contains("/tests/") || test_files.iter().any(|file| file == path);
-    let product = if is_test { "" } else { without_tests(&code) };
+    let (product, test_lines) = if is_test { Default::default() } else { without_tests(&code) };
     let mut findings = words(path, &code, &FORBIDDEN);
-    findings.extend(words(path, product, &FOR_TESTS));
-    findings.extend(length(path, product.lines().count()));
+    findings.extend(words(path, &product, &FOR_TESTS));
+    findings.extend(length(path, product.lines().count() - test_lines));
     findings.extend(drawer(path));
     findings
 }
@@ -62,23 +62,50 @@ pub(super) fn test_modules(path: &str, text: &str) -> Vec<String> {
         _ => stem,
     };
     let code = code_only(text);
-    let names = modules_for_tests(&code).filter_map(|(_, name)| name.strip_suffix(';'));
-    names.map(|name| format!("{folder}/{name}.rs")).collect()
+    modules_for_tests(&code).map(|name| format!("{folder}/{name}.rs")).collect()
 }
 
-/// The part before the module of tests, which stands at the end of a file.
-fn without_tests(code: &str) -> &str {
-    let inline = modules_for_tests(code).find(|(_, name)| name.contains('{'));
-    inline.map_or(code, |(at, _)| &code[..at])
+/// The code without the items that only tests have, line by line the same, and how many lines those were.
+fn without_tests(code: &str) -> (String, usize) {
+    let mut product = String::with_capacity(code.len());
+    let mut lines_removed = 0;
+    let mut rest = code;
+    while let Some(at) = rest.find(FOR_TESTS_ONLY) {
+        let item = &rest[at..];
+        product += &rest[..at];
+        let end = item_end(item);
+        let lines = item[..end].matches('\n').count();
+        product += &"\n".repeat(lines);
+        lines_removed += lines;
+        rest = &item[end..];
+    }
+    (product + rest, lines_removed)
 }
 
-/// Where modules for tests begin, and what follows the word `mod`.
-fn modules_for_tests(code: &str) -> impl Iterator<Item = (usize, &str)> {
-    const MARK: &str = "#[cfg(test)]\n";
-    code.match_indices(MARK).filter_map(|(at, _)| {
-        let line = code[at + MARK.len()..].lines().next()?;
-        let (visibility, name) = line.split_once("mod ")?;
-        (visibility.is_empty() || visibility.starts_with("pub")).then_some((at, name.trim()))
+const FOR_TESTS_ONLY: &str = "#[cfg(test)]";
+
+/// Where an item ends: behind its last brace, or behind its semicolon if that comes before any brace.
+fn item_end(item: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in item.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth <= 1 => return at + 1,
+            '}' => depth -= 1,
+            ';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    item.len()
+}
+
+/// The names of the modules in files of their own that only tests have.
+fn modules_for_tests(code: &str) -> impl Iterator<Item = &str> {
+    code.match_indices(FOR_TESTS_ONLY).filter_map(|(at, _)| {
+        let item = &code[at + FOR_TESTS_ONLY.len()..];
+        let (visibility, name) = item[..item_end(item)].split_once("mod ")?;
+        let is_module = visibility.trim().is_empty() || visibility.trim().starts_with("pub");
+        name.strip_suffix(';').filter(|_| is_module)
     })
 }
 
@@ -191,5 +218,13 @@ mod tests {
         assert_eq!(files, ["crates/a/src/sample.rs"]);
         assert!(check("crates/a/src/sample.rs", "fn f() { x.unwrap(); }", &files).is_empty());
         assert_eq!(test_modules("crates/a/src/b.rs", "#[cfg(test)]\nmod tests;\n"), ["crates/a/src/b/tests.rs"]);
+    }
+
+    #[test]
+    fn what_follows_an_item_for_tests_is_product_again() {
+        let text = "#[cfg(test)]\nfn a() { if x { y.unwrap(); } }\nfn b() { z.unwrap(); }\n";
+        let findings = check("crates/a/src/b.rs", text, &[]);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].contains("b.rs:3:"), "{findings:?}");
     }
 }

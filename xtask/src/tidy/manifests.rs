@@ -41,6 +41,27 @@ pub(super) fn undocumented(manifest: &str, document: &str) -> Vec<Finding> {
         .collect()
 }
 
+/// Every dependency of a crate is named somewhere in its code; `code` is all of it.
+pub(super) fn unused(path: &str, manifest: &str, code: &str) -> Vec<Finding> {
+    let sections = ["dependencies", "dev-dependencies"];
+    let lines = sections.into_iter().flat_map(|name| section(manifest, name)).filter(|line| !line.starts_with('#'));
+    let names = lines.filter_map(|line| line.split(['.', '=', ' ']).next());
+    let idle = names.filter(|name| !mentions(code, &name.replace('-', "_")));
+    idle.map(|name| format!("{path}: nothing in the crate names {name}: remove it")).collect()
+}
+
+/// Every dependency of the workspace is taken by a crate; `crates` are the manifests of all.
+pub(super) fn untaken(manifest: &str, crates: &[String]) -> Vec<Finding> {
+    let names = section(manifest, "workspace.dependencies")
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.trim());
+    let takes = |taker: &String, name: &str| {
+        taker.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '='])))
+    };
+    let idle = names.filter(|name| !name.starts_with('#') && !crates.iter().any(|taker| takes(taker, name)));
+    idle.map(|name| format!("Cargo.toml: no crate takes {name}: remove it")).collect()
+}
+
 /// Whether the document has the name as a word, also as part of a list such as `arrow-{array,schema}`.
 fn mentions(document: &str, name: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
@@ -76,6 +97,20 @@ mod tests {
         );
         assert_eq!(features("a", "[dependencies]\nserde = \"1\"").len(), 1);
         assert_eq!(features("a", "[dev-dependencies]\nserde = { workspace = true, features = [\"rc\"] }").len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_that_no_code_names_is_found() {
+        let manifest = "[dependencies]\nserde_json.workspace = true\nhttp-body.workspace = true\n";
+        assert!(unused("a", manifest, "use serde_json::Value; http_body::Body").is_empty());
+        assert_eq!(unused("a", manifest, "use serde_json::Value; http::Body").len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_that_no_crate_takes_is_found() {
+        let manifest = "[workspace.dependencies]\nhttp = \"1\"\n";
+        assert!(untaken(manifest, &["[dependencies]\nhttp.workspace = true".to_owned()]).is_empty());
+        assert_eq!(untaken(manifest, &["[dependencies]\nhttp-body.workspace = true".to_owned()]).len(), 1);
     }
 
     #[test]

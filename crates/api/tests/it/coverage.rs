@@ -7,7 +7,7 @@ use headwaters_model::account::Role;
 use http::Method;
 use serde_json::Value;
 
-use crate::world::FLOW;
+use crate::world::{FLOW, World};
 
 /// The published contract of the Flow Service, paths and parameters only.
 const CONTRACT: &str = include_str!("flow-service-contract.json");
@@ -71,6 +71,16 @@ fn every_operation_of_the_contract_has_a_route_or_stands_on_the_list_of_the_next
     assert_eq!(routes, expected, "left: what has a route, right: what should have one");
     let stale: Vec<_> = planned.difference(&contract).collect();
     assert!(stale.is_empty(), "not in the contract: {stale:?}");
+}
+
+#[tokio::test]
+async fn what_comes_with_the_next_milestone_answers_a_problem_until_then() {
+    let world = World::start().await;
+    for (method, path) in NEXT_MILESTONE {
+        let target = format!("{FLOW}{}", path.replace("{}", "7d0a6a1e-3a3f-4b57-8a44-1d4c2c1f8a01"));
+        let answer = world.call(method.parse().unwrap(), &target).body("{}").send().await;
+        assert!(matches!(answer.code().as_str(), "FLOW-1400-404" | "FLOW-1400-405"), "{method} {target}: {answer:?}");
+    }
 }
 
 #[test]

@@ -81,8 +81,8 @@ impl Control {
 
     /// Lists the tables of a source, or shows one (flow-service.md 13.5).
     ///
-    /// Causes: `Missing`, `NotExplorable`, `ParameterMissing`, `ObjectType`, `ObjectMissing`, `FilterEncoding`, the filter's own,
-    /// `Driver`, `NoColumns`.
+    /// Causes: `Missing`, `NotExplorable`, `ParameterMissing`, `ObjectType`, `ObjectMissing`, `FilterEncoding`, the
+    /// filter's own, `Driver`, `NoColumns`.
     pub async fn explore(&self, caller: &Caller, id: &str, request: ExploreRequest) -> Result<Explored, CommandError> {
         let question = Question::read(&request)?;
         let connection = self.get::<Connection>(caller, id).await?;

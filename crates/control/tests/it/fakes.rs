@@ -48,7 +48,9 @@ impl Sources for FakeSources {
             "id": MYSQL, "name": "mysql", "version": "1.0",
             "authSpec": [{ "name": "Basic Authentication", "spec": {
                 "type": "object",
-                "properties": { "server": text, "port": text, "database": text, "username": text, "password": password },
+                "properties": {
+                    "server": text, "port": text, "database": text, "username": text, "password": password,
+                },
                 "required": ["server", "database", "username", "password"],
             } }],
             "sourceSpec": { "spec": {

@@ -97,14 +97,18 @@ mod tests {
     fn a_dictionary_is_made_only_where_values_come_again() {
         let rows = 0..20_000_i64;
         let columns: [(&str, ArrayRef); 5] = [
-            ("flag", Arc::new(StringArray::from_iter_values(rows.clone().map(|row| ["A", "N", "R"][row as usize % 3])))),
+            (
+                "flag",
+                Arc::new(StringArray::from_iter_values(rows.clone().map(|row| ["A", "N", "R"][row as usize % 3]))),
+            ),
             ("text", Arc::new(StringArray::from_iter_values(rows.clone().map(|row| format!("text {row}"))))),
             // In order, each four times: most values of the sample repeat, none comes again later.
             ("key", Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| row / 4)))),
             ("part", Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| row * 7919 % 1000)))),
             ("empty", Arc::new(Int64Array::from_iter(rows.map(|_| None)))),
         ];
-        let sample = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+        let sample =
+            RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
         let properties = properties(&sample, &WriteLimits::default());
         let chosen = ["flag", "text", "key", "part", "empty"].map(|name| properties.dictionary_enabled(&name.into()));
         assert_eq!(chosen, [true, false, false, true, true]);

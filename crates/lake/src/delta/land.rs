@@ -3,8 +3,10 @@
 //! **Invariant.** A landed file is complete and closed before it is reported, and no file is ever written twice: its name
 //! holds a fresh UUID. What is not reported is not in the log, so nobody but vacuum will ever see it.
 //!
-//! Why not the library's own writer: it starts uploads of 5 MiB parts ten at a time whatever the budget, and its
-//! statistics of large decimals are inexact. The encoder below is the same.
+//! Why not the library's `DeltaWriter`: it starts up to ten uploads of 5 MiB parts per file whatever the budget, its
+//! statistics of large decimals are rounded, and its encoding can't follow the rows. Measured on 6 million rows shaped like
+//! TPC-H lineitem (`examples/land_lineitem.rs`, two writers, zstd level 1): 3.1 s of processor time, 133 MB of files and
+//! 114 MB resident here, against 4.6 s, 157 MB and 214 MB.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,5 +1,7 @@
 //! Tests of the lake through its contract; read back by a reader of our own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that breaks is a test that fails")]
+
 mod contract;
 mod disk;
 mod reader;

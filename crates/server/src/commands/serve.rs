@@ -75,7 +75,12 @@ async fn credentials(control: &Control, directory: &Directory, base_url: &str) -
             base_url.clone_into(&mut file.base_url);
             file.write(directory.path())
         }
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => {
+            let path = CredentialsFile::path(directory.path());
+            tracing::warn!(path = %path.display(), "the credentials file is gone, and the store keeps only a hash of its secret");
+            Ok(())
+        }
     }
 }
 

@@ -27,8 +27,8 @@ use crate::contract::Preview;
 pub(super) const PREVIEW_DURATION_MAX: Duration = Duration::from_secs(5);
 /// How many characters or bytes of a value a preview shows.
 pub(super) const PREVIEW_VALUE_MAX: u32 = 1_024;
-/// How many bytes the rows of a preview may take: 100 rows of 4,096 clipped columns stay below it.
-const PREVIEW_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A preview ends early when its rows hold so many bytes: shapes and vectors can not be clipped.
+const PREVIEW_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Lists tables and views, those of the connection's database if it names one.
 pub(super) async fn list(parameters: &Parameters) -> Result<Vec<ListedTable>, SourceError> {
@@ -117,7 +117,7 @@ async fn rows(
     };
     let sql = format!("SELECT {list} FROM {}{condition} LIMIT {rows_max}", table.name.quoted());
     let sql = session::tagged("headwaters preview", &sql);
-    let limits = BatchLimits { rows_max: PREVIEW_ROWS_MAX as usize, bytes_max: PREVIEW_BYTES_MAX };
+    let limits = BatchLimits { rows_max: usize::MAX, bytes_max: PREVIEW_BYTES_MAX };
     let mut columns = Columns::new(shape.layout.clone(), shape.format, limits);
     let read = read(connection, shape.format, &sql, filter, &mut columns);
     // The server ends the statement by itself; a proxy in between may not hand the limit on.
@@ -151,6 +151,10 @@ async fn read(
                     format!("a row of the preview cannot be read: {error}"),
                 )
             })?;
+            if columns.is_full() {
+                // The rest of the result is left where it is: closing the connection ends its statement.
+                return Ok(());
+            }
         }
     }
     match statement {

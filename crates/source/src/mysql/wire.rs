@@ -17,6 +17,7 @@ mod compression;
 mod connection;
 mod greeting;
 mod handshake;
+mod hosts;
 mod killer;
 mod options;
 mod packets;

@@ -21,7 +21,7 @@ async fn large_table(server: &DatabaseServer) -> Result<String> {
     let schema = server.fresh_schema("large").await?;
     server.execute(&format!("create table `{schema}`.t (id int primary key auto_increment, v varchar(1000))")).await?;
     server.execute(&format!("insert into `{schema}`.t (v) values (repeat('x', 1000)), (repeat('y', 1000))")).await?;
-    for _ in 0..14 {
+    for _ in 0..13 {
         server.execute(&format!("insert into `{schema}`.t (v) select v from `{schema}`.t")).await?;
     }
     Ok(schema)

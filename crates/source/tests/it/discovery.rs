@@ -227,6 +227,38 @@ async fn paths_with_dots_lead_to_their_tables() {
 }
 
 #[tokio::test]
+async fn a_server_that_folds_names_finds_a_table_in_any_spelling() {
+    let server = ServerOptions::new(Flavour::MariaDb).argument("--lower-case-table-names=1").start().await.unwrap();
+    let schema = server.fresh_schema("folds").await.unwrap();
+    server.execute(&format!("create table {schema}.Orders (a int)")).await.unwrap();
+    let reader = of_schema(&server, "reader", &schema);
+    for path in ["orders".to_owned(), "ORDERS".to_owned(), format!("{}.Orders", schema.to_uppercase())] {
+        assert_eq!(describe(&reader, &path, true).await.unwrap().path, format!("{schema}.orders"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_preview_of_values_that_can_not_be_clipped_ends_early() {
+    let server = DatabaseServer::shared(Flavour::MariaDb).await.unwrap();
+    let schema = server.fresh_schema("shapes").await.unwrap();
+    let shape = "st_geomfromtext(concat('linestring(', repeat('0 0,', 250000), '1 1)'))";
+    for statement in [
+        format!("create table {schema}.t (id int primary key auto_increment, g geometry)"),
+        format!("insert into {schema}.t (g) values ({shape})"),
+        format!(
+            "insert into {schema}.t (g) select g from {schema}.t t1, (select 1 union all select 2 union all select 3) x"
+        ),
+        format!(
+            "insert into {schema}.t (g) select g from {schema}.t t1, (select 1 union all select 2 union all select 3) x"
+        ),
+    ] {
+        server.execute(&statement).await.unwrap();
+    }
+    let rows = describe(&of_schema(server, "reader", &schema), "t", true).await.unwrap().preview.unwrap();
+    assert!((5..16).contains(&rows.len()), "16 rows of 4 MB each, {} shown", rows.len());
+}
+
+#[tokio::test]
 async fn columns_that_are_not_granted_are_left_out() {
     for flavour in FLAVOURS {
         let server = DatabaseServer::shared(flavour).await.unwrap();

@@ -1,6 +1,7 @@
 //! Reading real servers: MariaDB 10.11, a newer MariaDB and MySQL 9.
 
 mod cancel;
+mod contract;
 mod corpus;
 mod differential;
 mod discovery;

@@ -49,7 +49,6 @@ pub(crate) fn limits(readers_max: u32) -> ReadLimits {
 /// What was read of a table.
 pub(crate) struct Landed {
     pub(crate) plan: ReadPlan,
-    pub(crate) readers: usize,
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) totals: SplitTotals,
     pub(crate) rows_by_split: Vec<u64>,
@@ -75,7 +74,6 @@ pub(crate) async fn read(
 /// Reads all splits of an open table, each reader taking the next one from a queue.
 pub(crate) async fn drain(open: OpenTable) -> Result<Landed> {
     let OpenTable { plan, readers } = open;
-    let reader_count = readers.len();
     let queue: Mutex<VecDeque<Split>> = Mutex::new(plan.splits.iter().cloned().collect());
     let (sender, mut receiver) = mpsc::channel::<Batch>(BATCHES_WAITING_MAX);
     let queue = &queue;
@@ -113,7 +111,7 @@ pub(crate) async fn drain(open: OpenTable) -> Result<Landed> {
         sum.bytes_in += totals.bytes_in;
         sum.diagnostics.merge(totals.diagnostics);
     }
-    Ok(Landed { plan, readers: reader_count, batches, totals: sum, rows_by_split })
+    Ok(Landed { plan, batches, totals: sum, rows_by_split })
 }
 
 fn next(queue: &Mutex<VecDeque<Split>>) -> Option<Split> {

@@ -52,7 +52,11 @@ async fn wall_clocks_of_a_zone_become_moments_and_odd_hours_are_told() -> Result
     let moments = of(&read, "c0", &[3, 4, 5]);
     assert_eq!(
         moments,
-        [json!("1970-01-01T05:00:00.000000Z"), json!("2024-03-10T07:30:00.000000Z"), json!("2024-11-03T05:30:00.000000Z")]
+        [
+            json!("1970-01-01T05:00:00.000000Z"),
+            json!("2024-03-10T07:30:00.000000Z"),
+            json!("2024-11-03T05:30:00.000000Z")
+        ]
     );
     let diagnostics = read.diagnostics.unwrap_or_default();
     let told = |reason: &str| diagnostics.iter().any(|d| d.column == "c0" && d.reason == reason);

@@ -40,8 +40,11 @@ const SHAPES: [(&str, &str, &str); 9] = [
 async fn fill(server: &DatabaseServer, schema: &str, columns: &str, values: &str) -> Result<()> {
     server.execute(&format!("drop table if exists `{schema}`.t")).await?;
     server.execute(&format!("create table `{schema}`.t ({columns})")).await?;
-    let digits = "(select 0 d union all select 1 union all select 2 union all select 3 union all select 4 \
-        union all select 5 union all select 6 union all select 7 union all select 8 union all select 9)";
+    server.execute(&format!("create table if not exists `{schema}`.digits (d int primary key)")).await?;
+    server
+        .execute(&format!("insert ignore into `{schema}`.digits values (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)"))
+        .await?;
+    let digits = format!("`{schema}`.digits");
     let numbers = format!(
         "(select 1000 * a.d + 100 * b.d + 10 * c.d + e.d as n from {digits} a, {digits} b, {digits} c, {digits} e) numbers"
     );

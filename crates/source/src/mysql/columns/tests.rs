@@ -63,7 +63,9 @@ fn bytes_that_are_no_text_are_repaired_and_told_with_their_key() {
 
 #[test]
 fn a_date_that_does_not_exist_is_told_with_its_key_and_lands_as_the_connection_wants() {
-    for (zero_dates, landed, fields) in [(ZeroDates::Null, None, 2), (ZeroDates::Raw, None, 3), (ZeroDates::FirstDay, Some(-719_162), 2)] {
+    for (zero_dates, landed, fields) in
+        [(ZeroDates::Null, None, 2), (ZeroDates::Raw, None, 3), (ZeroDates::FirstDay, Some(-719_162), 2)]
+    {
         let rules = TypeRules { zero_dates, ..TypeRules::default() };
         let columns = [("id", ServerType::Int { unsigned: false }), ("d", ServerType::Date)];
         let mut columns = Columns::new(layout(&columns, &rules, &["id"]), RowFormat::Text, LIMITS);

@@ -188,6 +188,9 @@ impl Settings {
 
     /// What was set, as the connection and the readers need it.
     pub(crate) fn parameters(mut self) -> Result<Parameters, SourceError> {
+        if let Some(given) = self.given.iter().find(|given| given.value.expose().contains('\0')) {
+            return Err(self.invalid(given, "it must not hold a NUL character"));
+        }
         let defaults = ConnectOptions::default();
         let connect = ConnectOptions {
             hosts: self.hosts()?,

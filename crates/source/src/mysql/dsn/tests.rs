@@ -137,6 +137,7 @@ fn errors_name_key_and_offset_and_never_a_value() {
         ("mysql://u:s3cret@h/db?frobnicate=s3cret", "frobnicate", "no such key"),
         ("jdbc:postgresql://h/db?password=s3cret", "connectionString", "another kind"),
         ("jdbc:mysql://h/db?useSSL=s3cret", "useSSL", "true or false"),
+        ("mysql://u:s3cret%00@h/db", "Password", "NUL"),
     ] {
         let (kind, message) = refused(text);
         assert_eq!(kind, SourceErrorKind::InvalidParameter { key: key.to_owned() }, "{text}");

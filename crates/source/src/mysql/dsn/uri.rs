@@ -5,7 +5,6 @@
 //!
 //! **Invariant.** As in the grammar of connection strings, an error names keys and offsets, never a value.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use percent_encoding::percent_decode_str;
@@ -36,7 +35,6 @@ pub(crate) struct Uri<'a> {
 }
 
 /// One setting of a URI.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
     /// A key that acts, under the name given and at that many characters from the start.
     Acts { key: Key, name: String, offset: usize, value: String },
@@ -171,7 +169,18 @@ impl<'a> Uri<'a> {
         let path_end = question.unwrap_or(text.len());
         let path_start = if text[authority.end..path_end].starts_with('/') { authority.end + 1 } else { path_end };
         let query = question.map_or_else(Vec::new, |at| query(text, at + 1));
-        Ok(Self { text, scheme, user, password, hosts, database: path_start..path_end, query })
+        let uri = Self { text, scheme, user, password, hosts, database: path_start..path_end, query };
+        let odd = uri.parts().find(|part| percent_decode_str(&text[(*part).clone()]).decode_utf8().is_err());
+        if let Some(part) = odd {
+            let reason = "a percent-encoded part that is not UTF-8 begins";
+            return Err(GrammarError { reason, offset: uri.offset(part.start) });
+        }
+        Ok(uri)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Range<usize>> {
+        let parts = [Some(&self.hosts), Some(&self.database), self.user.as_ref(), self.password.as_ref()];
+        parts.into_iter().flatten().chain(self.query.iter().flat_map(|(name, value)| [name, value]))
     }
 
     /// What it sets, in the order in which it stands there.
@@ -233,10 +242,8 @@ impl<'a> Uri<'a> {
 
     fn decoded(&self, range: &Range<usize>) -> String {
         let text = &self.text[range.clone()];
-        match percent_decode_str(text).decode_utf8_lossy() {
-            Cow::Borrowed(text) => text.to_owned(),
-            Cow::Owned(text) => text,
-        }
+        // Parsing has made sure that it is UTF-8: nothing is lost.
+        percent_decode_str(text).decode_utf8_lossy().into_owned()
     }
 
     fn offset(&self, byte: usize) -> usize {
@@ -329,6 +336,20 @@ mod tests {
         assert_eq!(scheme("Server=mysql://h"), None);
         assert!(is_uri("jdbc:postgresql://h/db"));
         assert!(!is_uri("Server=h;Pwd=jdbc:mysql://"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_refused_instead_of_changed() {
+        let error = Uri::parse("mysql://u:%C3%28@h/db").unwrap_err();
+        assert_eq!(error.to_string(), "a percent-encoded part that is not UTF-8 begins at character 10");
+    }
+
+    #[test]
+    fn a_socket_can_be_named_in_the_host_or_in_the_query() {
+        assert_eq!(acts("mysql://u@%2Frun%2Fmy.sock/db")[0], (Key::Server, "/run/my.sock".to_owned()));
+        assert!(
+            acts("jdbc:mariadb:///db?localSocket=/run/my.sock").contains(&(Key::Server, "/run/my.sock".to_owned()))
+        );
     }
 
     proptest::proptest! {

@@ -155,7 +155,7 @@ impl SplitKey {
     }
 
     /// `table FORCE INDEX (index)`: without it a range that holds much of the table would be read as the whole table.
-    pub(super) fn from_clause(&self) -> String {
+    pub(super) fn forced_table(&self) -> String {
         format!("{} FORCE INDEX ({})", self.table, quoted_identifier(&self.index))
     }
 
@@ -210,8 +210,7 @@ impl SplitKey {
     pub(super) fn estimate_sql(&self, is_mariadb: bool, lower: &[String], upper: &[String]) -> String {
         let condition = self.condition(Some(lower), Some(upper)).unwrap_or_default();
         let index = quoted_identifier(&self.index);
-        let (explain, hint) =
-            if is_mariadb { ("EXPLAIN", "FORCE") } else { ("EXPLAIN FORMAT=TRADITIONAL", "USE") };
+        let (explain, hint) = if is_mariadb { ("EXPLAIN", "FORCE") } else { ("EXPLAIN FORMAT=TRADITIONAL", "USE") };
         format!("{explain} SELECT 1 FROM {} {hint} INDEX ({index}) WHERE {condition}", self.table)
     }
 
@@ -224,14 +223,14 @@ impl SplitKey {
         format!(
             "SELECT {} FROM {}{condition} ORDER BY {} LIMIT 1 OFFSET {rows}",
             selected.join(", "),
-            self.from_clause(),
+            self.forced_table(),
             names.join(", ")
         )
     }
 
     /// Counts the rows by the index, at most so many.
     pub(super) fn count_sql(&self, rows_max: u64) -> String {
-        format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {rows_max}) AS some_rows", self.from_clause())
+        format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {rows_max}) AS some_rows", self.forced_table())
     }
 }
 

@@ -269,55 +269,12 @@ fn encrypt(pem: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use mysql_common::constants::{CapabilityFlags, StatusFlags};
-    use mysql_common::packets::HandshakePacket;
     use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::super::handshake::{introduce, serialized};
-    use super::super::packets::tests::framed;
-    use super::super::stream::PlainStream;
+    use super::super::handshake::tests::meet;
     use super::*;
 
-    fn greeting(plugin: &[u8]) -> Vec<u8> {
-        let capabilities = CapabilityFlags::CLIENT_PROTOCOL_41
-            | CapabilityFlags::CLIENT_SECURE_CONNECTION
-            | CapabilityFlags::CLIENT_PLUGIN_AUTH
-            | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA;
-        serialized(&HandshakePacket::new(
-            10,
-            b"11.8.0-MariaDB\0".to_vec(),
-            1,
-            *b"01234567",
-            Some(b"890123456789\0".to_vec()),
-            capabilities,
-            45,
-            StatusFlags::empty(),
-            Some(plugin.to_vec()),
-        ))
-    }
-
-    /// What becomes of us at a server that greets, then says these things, whatever we answer; and all that we said.
-    async fn meet(options: &ConnectOptions, plugin: &[u8], says: Vec<Vec<u8>>) -> (Result<(), SourceError>, Vec<u8>) {
-        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-        let mut bytes = framed(&greeting(plugin), 0);
-        for (payload, sequence) in says.iter().zip((2_u8..).step_by(2)) {
-            bytes.extend(framed(payload, sequence));
-        }
-        theirs.write_all(&bytes).await.unwrap();
-        let endpoint = Endpoint::Tcp { host: "db".to_owned(), port: 3306 };
-        let outcome = async {
-            let stream = PlainStream::Memory(ours);
-            tokio::time::timeout(std::time::Duration::from_millis(200), introduce(stream, options, &endpoint)).await
-        };
-        let outcome = match outcome.await {
-            Ok(outcome) => outcome.map(drop),
-            Err(_) => Err(SourceError::transient(SourceErrorKind::Lost, "nothing more was said")),
-        };
-        let mut said = Vec::new();
-        theirs.read_to_end(&mut said).await.unwrap();
-        (outcome, said)
-    }
+    const PLAIN: bool = false;
 
     fn options() -> ConnectOptions {
         ConnectOptions {
@@ -345,7 +302,7 @@ mod tests {
             (vec![switch("sha256_password", nonce)], "plain connection would betray"),
             (vec![vec![NEXT_FACTOR, b'x', 0]], "second factor"),
         ] {
-            let (outcome, said) = meet(&options(), b"mysql_native_password", says).await;
+            let (outcome, said) = meet(&options(), PLAIN, b"mysql_native_password", says).await;
             let error = outcome.unwrap_err();
             assert_eq!(error.fault().kind, SourceErrorKind::Refused, "{error}");
             assert!(error.fault().message.contains(reason), "{error}");
@@ -357,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_reply_is_a_scramble_even_if_the_server_names_a_plugin_that_wants_more() {
         for plugin in [&b"mysql_clear_password"[..], b"sha256_password", b"dialog", b"client_ed25519", b"parsec", b""] {
-            let (outcome, said) = meet(&options(), plugin, vec![b"\x00\x00\x00\x02\x00\x00\x00".to_vec()]).await;
+            let (outcome, said) = meet(&options(), PLAIN, plugin, vec![b"\x00\x00\x00\x02\x00\x00\x00".to_vec()]).await;
             outcome.unwrap();
             assert!(!said.windows(7).any(|window| window == b"hunter2"));
             assert!(said.windows(21).any(|window| window == b"mysql_native_password"));
@@ -371,7 +328,7 @@ mod tests {
         for key in ["", "no PEM", "-----BEGIN PUBLIC KEY-----\nMA==\n-----END PUBLIC KEY-----\n"] {
             let sent = [&[MORE_DATA][..], key.as_bytes()].concat();
             let says = vec![switch("caching_sha2_password", nonce), vec![MORE_DATA, 4], sent];
-            let (outcome, _) = meet(&allowed, b"caching_sha2_password", says).await;
+            let (outcome, _) = meet(&allowed, PLAIN, b"caching_sha2_password", says).await;
             assert!(outcome.unwrap_err().fault().message.contains("RSA key"), "{key}");
         }
     }
@@ -380,7 +337,7 @@ mod tests {
     async fn parsec_does_no_more_work_than_is_known() {
         let salt = [&[b'P', 20][..], &[7; 18]].concat();
         let says = vec![switch("parsec", &[1; 32]), salt];
-        let (outcome, _) = meet(&options(), b"mysql_native_password", says).await;
+        let (outcome, _) = meet(&options(), PLAIN, b"mysql_native_password", says).await;
         assert!(outcome.unwrap_err().fault().message.contains("rounds of hashing"));
     }
 
@@ -402,7 +359,7 @@ mod tests {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
                 let mark = |packet: Vec<u8>| if more { [vec![MORE_DATA], packet].concat() } else { packet };
                 let says = [vec![switch(&plugin, &nonce)], says.into_iter().map(mark).collect()].concat();
-                let _ = meet(&options(), b"mysql_native_password", says).await;
+                let _ = meet(&options(), PLAIN, b"mysql_native_password", says).await;
             });
         }
     }

@@ -3,9 +3,7 @@
 //! **Invariant.** `busy` is set from before a command is sent until its answer was read to the end. A connection that is
 //! busy when a new command comes was left in the middle, and refuses: what it would read belongs to somebody else.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
@@ -17,8 +15,9 @@ use mysql_common::value::Value;
 
 use super::column::{ColumnDef, Columns};
 use super::handshake;
+use super::hosts::{connect_timed_out, in_order, no_host, within};
 use super::killer::Killer;
-use super::options::{ConnectOptions, Endpoint, LoadBalance};
+use super::options::ConnectOptions;
 use super::packets::{ERROR, PacketError, Packets, ROW_BYTES_MAX};
 use super::rows::{RowFormat, Rows};
 use super::server::{Flavour, Server};
@@ -59,7 +58,7 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn scripted(packets: Packets, capabilities: CapabilityFlags) -> Self {
         let options = Arc::new(ConnectOptions::default());
-        let endpoint = Endpoint::Tcp { host: "test".to_owned(), port: 1 };
+        let endpoint = super::options::Endpoint::Tcp { host: "test".to_owned(), port: 1 };
         let peer = Peer { flavour: Flavour::MySql, endpoint: endpoint.clone(), user: "tester".to_owned(), tls: false };
         let server = Server::scripted(capabilities, endpoint);
         Self { packets, server, options, peer, busy: false, kills_on_drop: false }
@@ -96,6 +95,9 @@ impl Connection {
     }
 
     /// Sends a statement whose rows, if it has any, do not matter.
+    ///
+    /// Like all of the metadata statements it ends after [`ConnectOptions::statement_timeout`], in an error that leaves
+    /// the connection useless; dropping that kills the statement.
     pub async fn execute(&mut self, sql: &str) -> Result<(), SourceError> {
         self.query(sql).await.map(drop)
     }
@@ -141,7 +143,7 @@ impl Connection {
                     each(row.ok_or_else(unreadable_row)?)?;
                 }
                 if !rows.fill().await? {
-                    return Ok(columns);
+                    return if rows.rows_too_large() == 0 { Ok(columns) } else { Err(too_long()) };
                 }
             }
         };
@@ -402,29 +404,6 @@ fn command(command: Command, argument: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// The hosts in the order in which they are tried.
-fn in_order(options: &ConnectOptions) -> impl Iterator<Item = &Endpoint> {
-    static TURN: AtomicUsize = AtomicUsize::new(0);
-    let first = match options.load_balance {
-        LoadBalance::FailOver => 0,
-        LoadBalance::RoundRobin => TURN.fetch_add(1, Ordering::Relaxed),
-        LoadBalance::Random => RandomState::new().hash_one(&options.user) as usize,
-    };
-    let count = options.hosts.len();
-    options.hosts.iter().cycle().skip(first.checked_rem(count).unwrap_or(0)).take(count)
-}
-
-fn no_host() -> SourceError {
-    let kind = SourceErrorKind::MissingParameter { key: "server".to_owned() };
-    SourceError::definite(kind, "the connection names no host")
-}
-
-fn connect_timed_out(endpoint: &Endpoint, limit: Duration) -> SourceError {
-    let message = format!("could not connect to {endpoint} within {} s", limit.as_secs_f32());
-    SourceError::transient(SourceErrorKind::Unreachable, message)
-        .with_hint("check that host and port are right, and that no firewall is in between")
-}
-
 fn statement_timed_out(peer: &Peer, limit: Duration) -> SourceError {
     errors::lost(peer, format_args!("a metadata statement took longer than {} s", limit.as_secs_f32()))
         .with_hint("raise DefaultCommandTimeout")
@@ -441,16 +420,4 @@ fn unreadable_row() -> SourceError {
 
 fn misuse(what: &str) -> SourceError {
     SourceError::definite(SourceErrorKind::Protocol, what)
-}
-
-/// Waits at most so long.
-async fn within<T>(
-    limit: Option<Duration>,
-    work: impl Future<Output = Result<T, SourceError>>,
-    overdue: impl FnOnce(Duration) -> SourceError,
-) -> Result<T, SourceError> {
-    match limit {
-        None => work.await,
-        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(overdue(limit))),
-    }
 }

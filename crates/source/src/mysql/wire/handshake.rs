@@ -103,12 +103,15 @@ fn server(
 }
 
 async fn greet(packets: &mut Packets, peer: &Peer) -> Result<Greeting, SourceError> {
-    let packet = packets.packet().await.map_err(|error| broken(peer, error))?;
+    const ODD: &str = "its greeting is not that of MySQL or MariaDB";
+    let packet = packets.packet().await.map_err(|error| match error {
+        PacketError::Protocol(_) => errors::protocol(peer, ODD),
+        other => broken(peer, other),
+    })?;
     if packet.first() == Some(&ERROR) {
-        let error = errors::from_packet(peer, packet);
-        return Err(error.unwrap_or_else(|| errors::protocol(peer, "an error can not be read")));
+        return Err(errors::from_packet(peer, packet).unwrap_or_else(|| errors::protocol(peer, ODD)));
     }
-    Greeting::parse(packet).ok_or_else(|| errors::protocol(peer, "its greeting can not be read"))
+    Greeting::parse(packet).ok_or_else(|| errors::protocol(peer, ODD))
 }
 
 /// Preferred means: plain only if the greeting offers nothing else (mysql-sources.md 4).
@@ -166,5 +169,96 @@ pub(super) fn broken(peer: &Peer, error: PacketError) -> SourceError {
     match error {
         PacketError::Protocol(what) => errors::protocol(peer, what),
         PacketError::Closed | PacketError::Io(_) => errors::lost(peer, error),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use headwaters_model::secret::Secret;
+    use mysql_common::constants::StatusFlags;
+    use mysql_common::packets::HandshakePacket;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    use super::super::options::TlsOptions;
+    use super::super::packets::tests::framed;
+    use super::*;
+
+    /// An OK that would end an authentication.
+    const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+
+    fn greeting(plugin: &[u8], offers_tls: bool) -> Vec<u8> {
+        let mut capabilities = CapabilityFlags::CLIENT_PROTOCOL_41
+            | CapabilityFlags::CLIENT_SECURE_CONNECTION
+            | CapabilityFlags::CLIENT_PLUGIN_AUTH
+            | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA;
+        capabilities.set(CapabilityFlags::CLIENT_SSL, offers_tls);
+        serialized(&HandshakePacket::new(
+            10,
+            b"11.8.0-MariaDB".to_vec(),
+            1,
+            *b"01234567",
+            Some(b"890123456789\0".to_vec()),
+            capabilities,
+            45,
+            StatusFlags::empty(),
+            Some(plugin.to_vec()),
+        ))
+    }
+
+    /// What becomes of us at a server that greets, then says these things, whatever we answer; and all that we said.
+    pub(in super::super) async fn meet(
+        options: &ConnectOptions,
+        offers_tls: bool,
+        plugin: &[u8],
+        says: Vec<Vec<u8>>,
+    ) -> (Result<(), SourceError>, Vec<u8>) {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let mut bytes = framed(&greeting(plugin, offers_tls), 0);
+        for (payload, sequence) in says.iter().zip((2_u8..).step_by(2)) {
+            bytes.extend(framed(payload, sequence));
+        }
+        theirs.write_all(&bytes).await.unwrap();
+        let endpoint = Endpoint::Tcp { host: "db".to_owned(), port: 3306 };
+        let patience = Duration::from_millis(200);
+        let met = timeout(patience, introduce(PlainStream::Memory(ours), options, &endpoint)).await;
+        let nothing_more = || SourceError::transient(SourceErrorKind::Lost, "nothing more was said");
+        let outcome = met.unwrap_or_else(|_| Err(nothing_more())).map(drop);
+        let mut said = Vec::new();
+        theirs.read_to_end(&mut said).await.unwrap();
+        (outcome, said)
+    }
+
+    fn under(mode: TlsMode) -> ConnectOptions {
+        ConnectOptions {
+            user: "reader".to_owned(),
+            password: Secret::new("hunter2"),
+            tls: TlsOptions { mode, ..TlsOptions::default() },
+            ..ConnectOptions::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_injected_before_tls_is_dropped_and_there_is_no_way_back_to_plain() {
+        for mode in [TlsMode::Preferred, TlsMode::Required] {
+            let (outcome, said) = meet(&under(mode), true, b"mysql_native_password", vec![OK.to_vec()]).await;
+            assert!(outcome.is_err(), "an OK from before TLS lets nobody in");
+            assert!(!said.windows(6).any(|window| window == b"reader"), "the account is named inside TLS only");
+            // A request of 32 bytes, then the first record of TLS.
+            assert_eq!(said.get(36), Some(&0x16), "{mode:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greeting_without_tls_gets_no_answer_from_those_who_demand_it() {
+        for mode in [TlsMode::Required, TlsMode::VerifyCa, TlsMode::VerifyIdentity] {
+            let (outcome, said) = meet(&under(mode), false, b"mysql_native_password", vec![OK.to_vec()]).await;
+            assert_eq!(outcome.unwrap_err().fault().kind, SourceErrorKind::Tls);
+            assert!(said.is_empty());
+        }
+        let (outcome, _) = meet(&under(TlsMode::Preferred), false, b"mysql_native_password", vec![OK.to_vec()]).await;
+        outcome.unwrap();
     }
 }

@@ -15,6 +15,9 @@ const UNKNOWN_THREAD: u16 = 1094;
 
 /// Stops the running statement of one connection through a second one, as the same account; that needs no privilege
 /// (mysql-sources.md 17).
+///
+/// Numbers of connections are those of one server: behind a balancer that spreads connections over several, the second
+/// one must reach the same server, or it kills a query of the same account elsewhere or nothing at all.
 #[derive(Debug, Clone)]
 pub struct Killer {
     options: Arc<ConnectOptions>,

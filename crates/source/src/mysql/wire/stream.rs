@@ -79,8 +79,12 @@ fn prepare(stream: &TcpStream, keepalive_seconds: Option<u32>) -> io::Result<()>
 /// 2002 and 2003 of mysql-sources.md 16.
 fn unreachable(endpoint: &Endpoint, error: &io::Error) -> SourceError {
     let message = format!("could not connect to {endpoint}: {error}");
-    SourceError::transient(SourceErrorKind::Unreachable, message)
-        .with_hint("check that the server runs, that host and port are right, and that no firewall is in between")
+    SourceError::transient(SourceErrorKind::Unreachable, message).with_hint(match endpoint {
+        Endpoint::Tcp { .. } => {
+            "check that the server runs, that host and port are right, and that no firewall is in between"
+        }
+        Endpoint::Socket(_) => "check that the server runs on this machine, and where its socket is",
+    })
 }
 
 /// 2005 of mysql-sources.md 16.

@@ -231,7 +231,11 @@ fn untrusted(error: &CertificateError) -> (String, Option<&'static str>) {
             Some("name the authority that signed it in sslCa"),
         ),
         CertificateError::NotValidForNameContext { expected, presented } => (
-            format!("the server's certificate is for {}, not for {}", presented.join(", "), expected.to_str()),
+            format!(
+                "the server's certificate is for {}, not for {}",
+                presented.iter().map(|name| bare_name(name)).collect::<Vec<_>>().join(", "),
+                expected.to_str()
+            ),
             Some("connect by a name that the certificate carries, or set sslMode to verify_ca"),
         ),
         CertificateError::NotValidForName => (
@@ -240,6 +244,12 @@ fn untrusted(error: &CertificateError) -> (String, Option<&'static str>) {
         ),
         other => (other.to_string(), None),
     }
+}
+
+/// The library tells a name as `DnsName("localhost")` or `IpAddress(127.0.0.1)`.
+fn bare_name(shown: &str) -> &str {
+    let inner = shown.split_once('(').map_or(shown, |(_, rest)| rest.trim_end_matches(')'));
+    inner.trim_matches('"')
 }
 
 /// Checks less than everything: the chain without the name, or nothing but that the peer holds its certificate's key.
@@ -317,6 +327,13 @@ mod tests {
         }
         assert!(cipher_suite("DES-CBC3-SHA").is_none());
         assert!(cipher_suite("").is_none());
+    }
+
+    #[test]
+    fn names_are_told_as_people_write_them() {
+        assert_eq!(bare_name("DnsName(\"localhost\")"), "localhost");
+        assert_eq!(bare_name("IpAddress(127.0.0.1)"), "127.0.0.1");
+        assert_eq!(bare_name("db.example"), "db.example");
     }
 
     #[test]
