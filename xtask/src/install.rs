@@ -10,7 +10,7 @@
 //!
 //! Each is built beside its final place and renamed when it is whole, so an interrupted installation starts over.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,6 +44,7 @@ const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What tests need.
 pub(crate) fn everything() -> Result<()> {
+    let _alone = lock()?;
     programs()?;
     servers()?;
     readers()
@@ -51,8 +52,18 @@ pub(crate) fn everything() -> Result<()> {
 
 /// What the demonstration needs: all but the servers that Debian stable lacks.
 pub(crate) fn for_demo() -> Result<()> {
+    let _alone = lock()?;
     programs()?;
     readers()
+}
+
+/// Lets one process at a time install; the lock goes with the returned file.
+fn lock() -> Result<File> {
+    let cache = cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    let file = File::create(cache.join("install.lock")).context("making the lock of the installation")?;
+    file.lock().context("waiting for another installation")?;
+    Ok(file)
 }
 
 /// Debian packages.

@@ -18,7 +18,7 @@ use headwaters_lake::crash::{CrashPoint, point as crash};
 use headwaters_model::diagnostic::Diagnostics;
 use headwaters_model::job::{JobError, LandedFile, RunEvent, Totals};
 use headwaters_source::contract::{Batch, Split, SplitReader, SplitTotals};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,10 @@ pub(crate) struct Line {
     pub(crate) progress: Arc<Progress>,
     /// Stops all of them.
     pub(crate) stop: CancellationToken,
+    /// Who encodes a batch that is far over the budget (a row of many megabytes) does so alone.
+    pub(crate) wide: Arc<Semaphore>,
+    /// From this size on a batch is one of those.
+    pub(crate) wide_bytes: usize,
 }
 
 /// What the pipelines have made.
@@ -209,7 +213,13 @@ async fn write_batches(line: &Line, feed: &mut Feed, writer: &mut dyn SplitWrite
             return Err(JobError::Cancelled);
         }
         let part = Totals { rows_in: batch.rows.num_rows() as u64, bytes_in: batch.bytes_in, ..Totals::default() };
+        let alone = match batch.rows.get_array_memory_size() >= line.wide_bytes {
+            // The semaphore is never closed; without its permit the batch would only be encoded beside another.
+            true => line.wide.acquire().await.ok(),
+            false => None,
+        };
         writer.write(line.transform.apply(batch.rows)).await.map_err(of_lake)?;
+        drop(alone);
         arrived.add(part);
         line.progress.add(part);
     }

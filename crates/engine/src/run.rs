@@ -9,7 +9,7 @@ use headwaters_model::id::SpecId;
 use headwaters_model::job::{Committed, Failure, JobError, Landed, RunEvent, RunJob, Stage};
 use headwaters_model::offset::{CommitMark, Ordinal};
 use headwaters_source::contract::{OpenTable, ReadLimits, Source, Sources, SplitReader};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
@@ -82,8 +82,14 @@ impl Engine {
         progress.tell(planned).await;
         crash(CrashPoint::Planned);
 
-        let line =
-            pipe::Line { table: table.clone(), transform: Transform::Identity, progress: progress.clone(), stop };
+        let line = pipe::Line {
+            table: table.clone(),
+            transform: Transform::Identity,
+            progress: progress.clone(),
+            stop,
+            wide: Arc::new(Semaphore::new(1)),
+            wide_bytes: self.budget.batch_bytes_max * 2,
+        };
         let read = match pipe::run(line, plan.splits, readers).await {
             Ok(read) => read,
             // Whatever a pipeline says when it is stopped, the reason is that we were told to.

@@ -16,8 +16,22 @@ const DEFAULT_FILE: &str = "headwaters.toml";
 
 /// Options of the command line that may stand in the file under their own names.
 const OPTIONS: [&str; 16] = [
-    "data", "listen", "store", "lake", "source", "table", "to", "columns", "splits", "mode", "progress", "preview",
-    "output", "format", "log", "log_format",
+    "data",
+    "listen",
+    "store",
+    "lake",
+    "source",
+    "table",
+    "to",
+    "columns",
+    "splits",
+    "mode",
+    "progress",
+    "preview",
+    "output",
+    "format",
+    "log",
+    "log_format",
 ];
 
 /// One setting that has no option of its own.
@@ -53,11 +67,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "300",
         meaning: "how far in the past a flow's startTime may be",
     },
-    Setting {
-        key: "runs.concurrent_max",
-        default: "2",
-        meaning: "runs that are carried out at a time",
-    },
+    Setting { key: "runs.concurrent_max", default: "2", meaning: "runs that are carried out at a time" },
     Setting {
         key: "runs.drain_seconds",
         default: "10",

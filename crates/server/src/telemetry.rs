@@ -24,7 +24,8 @@ pub(crate) fn start(config: &Config, server: bool) -> Result<(), CliError> {
     let filter = EnvFilter::try_new(filter).map_err(|_| config.invalid("log"))?;
     let format = config.option::<String>(crate::config::from_environment("HEADWATERS_LOG_FORMAT"), "log_format")?;
     let subscriber = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = match format.as_deref().unwrap_or("text") {
         "json" => subscriber.with(lines.json()).try_init(),
         "text" => subscriber.with(lines.compact()).try_init(),

@@ -11,9 +11,7 @@ use headwaters_control::ports;
 use headwaters_engine::{Budget, Engine};
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
 use headwaters_model::id::SpecId;
-use headwaters_model::job::{
-    Committed, Failure, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess, Stage,
-};
+use headwaters_model::job::{Committed, Failure, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess, Stage};
 use headwaters_model::offset::{CommitMark, Ordinal};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_source::contract::{Preview, Source};

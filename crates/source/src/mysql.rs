@@ -6,6 +6,7 @@ pub mod dsn;
 pub mod errors;
 mod explore;
 pub mod filter;
+mod give_way;
 mod open;
 mod plan;
 mod probe;

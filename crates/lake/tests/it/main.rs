@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that breaks is a test that fails")]
 
 mod contract;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod disk;
 mod reader;
 mod rows;

@@ -46,7 +46,10 @@ async fn set_up(arguments: Check, config: &Config) -> Result<(), CliError> {
 }
 
 async fn stores_and_sources(store: Store, lake: String, signing_key: &[u8], config: &Config) -> Result<(), CliError> {
-    store.ping().await.map_err(|error| CliError::other(format!("the store does not answer: {}", with_causes(&error))))?;
+    store
+        .ping()
+        .await
+        .map_err(|error| CliError::other(format!("the store does not answer: {}", with_causes(&error))))?;
     super::print("store: ok")?;
     wire::engine(config)?.probe(&lake).await?;
     super::print(&format!("lake: ok, {lake}"))?;
@@ -69,10 +72,7 @@ async fn stores_and_sources(store: Store, lake: String, signing_key: &[u8], conf
 }
 
 fn described(title: &str, found: &ServerInfo) -> String {
-    let mut text = format!(
-        "{title}: {} {}, account {}, tls {}",
-        found.server, found.version, found.account, found.tls
-    );
+    let mut text = format!("{title}: {} {}, account {}, tls {}", found.server, found.version, found.account, found.tls);
     for note in &found.notes {
         text.push_str(&format!("\n  note: {note}"));
     }

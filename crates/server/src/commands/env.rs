@@ -24,7 +24,9 @@ pub(crate) async fn run(arguments: Env, config: &Config) -> Result<(), CliError>
 fn shown(format: Format, credentials: &CredentialsFile, token: &str) -> String {
     match format {
         Format::Shell => shell(&variables(credentials, token)),
-        Format::Json => pretty(&variables(credentials, token).into_iter().map(|(key, value)| (key, Value::from(value))).collect()),
+        Format::Json => {
+            pretty(&variables(credentials, token).into_iter().map(|(key, value)| (key, Value::from(value))).collect())
+        }
         Format::Aepp => pretty(&aepp(credentials, token)),
         Format::Postman => pretty(&postman(credentials, token)),
     }

@@ -61,10 +61,12 @@ async fn explore_lists_tables_and_shows_one_with_rows() {
     let source = format!("{};Database=shop", server.connection_string("reader"));
     let listed = output(headwaters().args(["explore", &source, "--output", "json"]));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
-    let paths: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|table| table["path"].as_str()).collect();
+    let paths: Vec<&str> =
+        listed.as_array().expect("a list").iter().filter_map(|table| table["path"].as_str()).collect();
     assert!(paths.contains(&"shop.orders") && paths.is_sorted(), "{paths:?}");
 
-    let shown = output(headwaters().args(["explore", &source, "--table", "orders", "--preview", "2", "--output", "json"]));
+    let shown =
+        output(headwaters().args(["explore", &source, "--table", "orders", "--preview", "2", "--output", "json"]));
     let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
     assert_eq!(shown["format"], "flat");
     assert_eq!(shown["data"].as_array().map(Vec::len), Some(2));
@@ -73,7 +75,11 @@ async fn explore_lists_tables_and_shows_one_with_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_shows_server_version_account_and_tls() {
     let server = shop(Flavour::MariaDb).await;
-    let source = format!("{};SslMode=VerifyCA;SslCa={}", server.connection_string("reader"), server.certificates().ca().display());
+    let source = format!(
+        "{};SslMode=VerifyCA;SslCa={}",
+        server.connection_string("reader"),
+        server.certificates().ca().display()
+    );
     let shown = output(headwaters().args(["check", &source]));
     let text = String::from_utf8(shown.stdout.clone()).expect("text");
     assert!(shown.status.success(), "{}", complaint(&shown));

@@ -45,8 +45,7 @@ async fn a_connection_that_breaks_in_every_attempt_fails_the_run_and_lands_nothi
     database.execute("insert into big.t select seq, repeat(md5(seq), 6) from seq_1_to_100000").await.expect("rows");
     let proxy = Proxy::to(database.port()).await.expect("a proxy");
     let world = World::options(env!("CARGO_BIN_EXE_headwaters")).start().await.expect("a server");
-    let string =
-        database.connection_string("reader").replace(&database.port().to_string(), &proxy.port().to_string());
+    let string = database.connection_string("reader").replace(&database.port().to_string(), &proxy.port().to_string());
     let connection = world.connect("maria-db", &string).await.expect("a connection");
 
     proxy.cut_after_bytes(4 << 20);

@@ -33,7 +33,9 @@ fn differences(server: &DatabaseServer, files: &[&str]) -> (usize, Vec<String>) 
         // A generated invisible key is landed only when it is named (fixtures/README.md).
         let named = columns.join(",");
         let more: &[&str] = if table == "y_gipk" { &["--columns", &named] } else { &[] };
-        let folder = lake.path().join(url::form_urlencoded::byte_serialize(table.as_bytes()).collect::<String>().replace('+', "%20"));
+        let folder = lake
+            .path()
+            .join(url::form_urlencoded::byte_serialize(table.as_bytes()).collect::<String>().replace('+', "%20"));
         let result = copied(&source, &table, &folder, more);
         writeln!(reported, "{}", json!({ "table": table, "diagnostics": result["diagnostics"] })).expect("a line");
     }
@@ -44,7 +46,8 @@ fn differences(server: &DatabaseServer, files: &[&str]) -> (usize, Vec<String>) 
     arguments.extend(paths.iter().map(|path| path.as_os_str()));
     let compared = read_back(&arguments);
     let compared = compared.as_object().expect("a table each");
-    let different = compared.iter().filter(|(_, differences)| differences.as_array().is_some_and(|all| !all.is_empty()));
+    let different =
+        compared.iter().filter(|(_, differences)| differences.as_array().is_some_and(|all| !all.is_empty()));
     (compared.len(), different.map(|(table, differences)| format!("{table}: {differences}")).collect())
 }
 

@@ -40,7 +40,7 @@ enum Turn {
     Person,
 }
 
-/// What was wrong; the number joins in [`rule_kind`].
+/// What was wrong; the number joins in [`kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
     Account,

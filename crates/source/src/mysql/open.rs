@@ -10,6 +10,7 @@ use super::catalog::{self, ColumnDescription, ObjectKind, TableDescription};
 use super::columns::{BatchLimits, RowLayout};
 use super::dsn::Parameters;
 use super::filter::{self, Condition};
+use super::give_way::Watch;
 use super::plan;
 use super::read::{Reader, TableRead, fits, select_list};
 use super::session::{self, Purpose};
@@ -91,6 +92,7 @@ pub(super) async fn open(
     let plan = plan::plan(&mut first, &table, estimates, request.splits, readers_max).await?;
     let readers = readers_max.min(u32::try_from(plan.splits.len()).unwrap_or(u32::MAX));
     let snapshot = snapshot::open(first, &parameters.connect, &table, readers).await?;
+    let watch = Arc::new(Watch::over(table.name.clone(), parameters.connect.clone()));
     let notes = parameters.notes.iter().chain(&plan.note).cloned().chain(snapshot.notes).collect();
     let public = ReadPlan {
         table: table.name.to_string(),
@@ -106,8 +108,9 @@ pub(super) async fn open(
         rows_max: limits.batch_rows_max.max(1),
         bytes_max: limits.batch_bytes_max.clamp(1, BATCH_BYTES_MAX),
     };
-    let reader =
-        |connection| -> Box<dyn SplitReader> { Box::new(Reader::new(connection, read.clone(), batch, cancel.clone())) };
+    let reader = |connection| -> Box<dyn SplitReader> {
+        Box::new(Reader::new(connection, read.clone(), batch, cancel.clone(), watch.clone()))
+    };
     Ok(OpenTable { plan: public, readers: snapshot.connections.into_iter().map(reader).collect() })
 }
 

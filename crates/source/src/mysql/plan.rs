@@ -6,6 +6,7 @@
 
 mod cut;
 mod key;
+mod sample;
 
 use headwaters_model::job::Splits;
 use headwaters_model::source_error::SourceError;
@@ -160,6 +161,13 @@ impl Prober for ServerProber<'_> {
     async fn step(&mut self, from: Option<&[String]>, rows: u64) -> Result<Option<Bound>, SourceError> {
         let sql = self.key.step_sql(from, rows);
         self.cells(&sql).await
+    }
+
+    async fn ordered(&mut self, values: &[String]) -> Result<Vec<String>, SourceError> {
+        let Some(sql) = self.key.ordered_sql(values) else { return Ok(Vec::new()) };
+        let answer = self.connection.query(&sql).await?;
+        let cell = |row: &TextRow| row.at(0).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Ok(answer.rows().iter().filter_map(cell).collect())
     }
 
     async fn count(&mut self, rows_max: u64) -> Result<u64, SourceError> {

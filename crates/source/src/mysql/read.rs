@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::catalog::quoted;
 use super::columns::{Columns, Malformed, RowLayout};
 use super::filter::Condition;
+use super::give_way::{Watch, gave_way};
 use super::plan::SplitPlan;
 use super::session::tagged;
 use super::types::{Decode, Landing};
@@ -156,6 +157,7 @@ pub(super) struct Reader {
     table: Arc<TableRead>,
     columns: Columns,
     cancel: CancellationToken,
+    watch: Arc<Watch>,
 }
 
 impl Reader {
@@ -164,9 +166,10 @@ impl Reader {
         table: Arc<TableRead>,
         limits: super::columns::BatchLimits,
         cancel: CancellationToken,
+        watch: Arc<Watch>,
     ) -> Self {
         let columns = Columns::new(table.layout.clone(), table.format, limits);
-        Self { connection: Some(connection), table, columns, cancel }
+        Self { connection: Some(connection), table, columns, cancel, watch }
     }
 
     async fn read_split(&mut self, split: &Split, out: &BatchSender) -> Result<SplitTotals, SourceError> {
@@ -178,6 +181,7 @@ impl Reader {
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(cancelled(&self.table.table)),
+            () = self.watch.somebody_waits() => Err(gave_way(&self.table.table)),
             outcome = reading => outcome,
         };
         match outcome {
@@ -289,4 +293,91 @@ async fn send(
     totals.rows += rows.num_rows() as u64;
     totals.bytes_in = bytes_read;
     out.send(Batch { rows, bytes_in }).await.map_err(|_| cancelled(&table.table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::types::{ServerType, TypeRules};
+    use crate::mysql::wire::{ColumnFlags, Param};
+
+    fn layout(columns: &[(&str, ServerType)]) -> RowLayout {
+        let rules = TypeRules::default();
+        let landings = columns.iter().map(|(name, server)| Landing::of(name, server, true, &rules)).collect();
+        RowLayout::new(landings, &[])
+    }
+
+    fn def(name: &str, column_type: ColumnType, flags: ColumnFlags) -> ColumnDef {
+        ColumnDef {
+            schema: String::new(),
+            table: String::new(),
+            org_table: String::new(),
+            name: name.to_owned(),
+            org_name: String::new(),
+            column_type,
+            flags,
+            character_set: 63,
+            length: 11,
+            decimals: 0,
+            extended_type: None,
+            extended_format: None,
+        }
+    }
+
+    fn table(format: RowFormat, filter: Option<Condition>) -> TableRead {
+        let layout = layout(&[
+            ("a b", ServerType::Int { unsigned: false }),
+            ("f", ServerType::Float),
+            ("e", ServerType::Enum { empty_member: true }),
+        ]);
+        TableRead {
+            table: "`shop`.`t`".to_owned(),
+            plan: SplitPlan::whole(None),
+            layout,
+            format,
+            filter,
+            defs: Vec::new(),
+            comment: "flow f run r".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_statement_of_a_split_names_its_reader_and_its_columns() {
+        let whole = SplitPlan::whole(None).splits.remove(0);
+        insta::assert_snapshot!(
+            table(RowFormat::Binary, None).sql(&whole),
+            @"/* flow f run r split 0 */ SELECT `a b`, `f`, `e`, IF(`e` = 0, '1', '') FROM `shop`.`t`"
+        );
+        let filter = Condition { sql: "(`a b` > ?)".to_owned(), params: vec![Param::Int(5)] };
+        insta::assert_snapshot!(
+            table(RowFormat::Binary, Some(filter.clone())).sql(&whole),
+            @"/* flow f run r split 0 */ SELECT `a b`, `f`, `e`, IF(`e` = 0, '1', '') FROM `shop`.`t` WHERE (`a b` > ?)"
+        );
+        insta::assert_snapshot!(
+            table(RowFormat::Text, Some(filter)).sql(&whole),
+            @"/* flow f run r split 0 */ SELECT `a b`, `f` + 0e0 AS `f`, `e`, IF(`e` = 0, '1', '') FROM `shop`.`t` WHERE (`a b` > 5)"
+        );
+    }
+
+    #[test]
+    fn a_result_of_other_columns_is_not_the_plan() {
+        let int = || def("a", ColumnType::MYSQL_TYPE_LONG, ColumnFlags::empty());
+        assert!(same_columns(&[int()], &[int()]));
+        assert!(!same_columns(&[int()], &[]));
+        assert!(!same_columns(&[int()], &[int(), int()]));
+        assert!(!same_columns(&[int()], &[def("b", ColumnType::MYSQL_TYPE_LONG, ColumnFlags::empty())]));
+        assert!(!same_columns(&[int()], &[def("a", ColumnType::MYSQL_TYPE_LONGLONG, ColumnFlags::empty())]));
+        assert!(!same_columns(&[int()], &[def("a", ColumnType::MYSQL_TYPE_LONG, ColumnFlags::UNSIGNED_FLAG)]));
+    }
+
+    #[test]
+    fn a_decoder_reads_only_cells_of_its_width_and_sign() {
+        let long = |flags| def("a", ColumnType::MYSQL_TYPE_LONG, flags);
+        assert!(fits(Decode::Int32, &long(ColumnFlags::empty()), RowFormat::Binary));
+        assert!(!fits(Decode::Int32, &long(ColumnFlags::UNSIGNED_FLAG), RowFormat::Binary));
+        assert!(fits(Decode::Int64FromU32, &long(ColumnFlags::UNSIGNED_FLAG), RowFormat::Binary));
+        assert!(!fits(Decode::Int64, &long(ColumnFlags::empty()), RowFormat::Binary));
+        assert!(!fits(Decode::Text, &long(ColumnFlags::empty()), RowFormat::Text));
+        assert!(fits(Decode::Float32, &def("f", ColumnType::MYSQL_TYPE_DOUBLE, ColumnFlags::empty()), RowFormat::Text));
+    }
 }

@@ -6,7 +6,7 @@
 //! - there is only one;
 //! - *agreement* (MariaDB): each transaction reports the position in the binary log at which it was opened. The server
 //!   opens snapshots under the same lock as it orders commits, so equal positions mean that no logged transaction
-//!   committed in between. Not used where the log leaves databases out;
+//!   committed in between. Not used where the log is known to leave commits out;
 //! - *clone* (Percona Server): every transaction was started from the first one's snapshot;
 //! - *lock*: a connection of its own held `LOCK TABLES … READ` from before the first transaction was started until after
 //!   the last one was. The lock is granted only when no transaction that wrote to the table is open, and until it is
@@ -16,11 +16,10 @@
 //! transaction lives. What cannot be proven is not claimed: without privilege or lock there is one reader, and a note
 //! says why.
 
-use std::time::Duration;
+mod agree;
 
 use futures::future::try_join_all;
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
-use tokio::time::Instant;
 
 use super::catalog::{TableDescription, TableName};
 use super::session::{self, Purpose};
@@ -28,9 +27,6 @@ use super::wire::{ConnectOptions, Connection, Flavour};
 
 /// How long the table lock is waited for, in seconds; writers queue up behind whoever waits for it.
 const LOCK_WAIT_SECONDS: u64 = 5;
-/// How long connections try to agree on a position.
-const AGREE_MAX: Duration = Duration::from_secs(3);
-
 const START: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// Connections that see one moment.
@@ -131,7 +127,7 @@ async fn open_together(
 ) -> Result<Result<(), String>, SourceError> {
     let flavour = connections.first().map(|connection| connection.server().flavour());
     let opened = match flavour {
-        Some(Flavour::MariaDb) => agree(connections).await?,
+        Some(Flavour::MariaDb) => agree::agree(connections).await?,
         Some(Flavour::Percona) => clone(connections).await?,
         Some(Flavour::MySql) | None => false,
     };
@@ -145,61 +141,6 @@ async fn start(connection: &mut Connection, statement: &str) -> Result<(), Sourc
 
 async fn start_all(connections: &mut [Connection]) -> Result<(), SourceError> {
     try_join_all(connections.iter_mut().map(|connection| start(connection, START))).await.map(drop)
-}
-
-/// File and offset of a snapshot in the binary log; files count up, so positions of one server can be compared.
-type Position = (String, u64);
-
-/// Opens snapshots until all of them are at one position. False if the server has no positions or writes too fast.
-async fn agree(connections: &mut [Connection]) -> Result<bool, SourceError> {
-    let Some(first) = connections.first_mut() else { return Ok(false) };
-    if leaves_databases_out(first).await {
-        return Ok(false);
-    }
-    start_all(connections).await?;
-    let deadline = Instant::now() + AGREE_MAX;
-    loop {
-        let positions = try_join_all(connections.iter_mut().map(position)).await?;
-        let Some(positions) = positions.into_iter().collect::<Option<Vec<Position>>>() else { return Ok(false) };
-        let Some(newest) = positions.iter().max().cloned() else { return Ok(false) };
-        let behind: Vec<&mut Connection> = connections
-            .iter_mut()
-            .zip(&positions)
-            .filter(|(_, position)| **position != newest)
-            .map(|(connection, _)| connection)
-            .collect();
-        if behind.is_empty() {
-            return Ok(true);
-        }
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        try_join_all(behind.into_iter().map(|connection| start(connection, START))).await?;
-    }
-}
-
-async fn position(connection: &mut Connection) -> Result<Option<Position>, SourceError> {
-    let answer = connection.query("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await?;
-    let (mut file, mut offset) = (String::new(), None);
-    for row in &answer {
-        match (row.text("Variable_name")?, row.text("Value")?) {
-            (Some(name), Some(value)) if name.eq_ignore_ascii_case("binlog_snapshot_file") => file = value.to_owned(),
-            (Some(name), Some(value)) if name.eq_ignore_ascii_case("binlog_snapshot_position") => {
-                offset = value.parse().ok();
-            }
-            _ => {}
-        }
-    }
-    Ok(offset.filter(|_| !file.is_empty()).map(|offset| (file, offset)))
-}
-
-/// Whether the log is known to leave databases out; then equal positions prove nothing. Who may not see the filters
-/// gets the benefit of the doubt, as filters on a server's own log are rare.
-async fn leaves_databases_out(connection: &mut Connection) -> bool {
-    let Ok(answer) = connection.query("SHOW MASTER STATUS").await else { return false };
-    let filter =
-        |row: &super::wire::TextRow, label| row.text(label).ok().flatten().is_some_and(|list| !list.is_empty());
-    answer.first().is_some_and(|row| filter(row, "Binlog_Do_DB") || filter(row, "Binlog_Ignore_DB"))
 }
 
 /// Starts every other transaction from the first one's snapshot. False if the server cannot.

@@ -145,6 +145,30 @@ async fn a_killed_query_is_an_error_and_not_a_short_table() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_long_read_gives_way_to_a_change_of_the_table() -> Result<()> {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = DatabaseServer::shared(flavour).await?;
+        let schema = large_table(server).await?;
+        let limits = ReadLimits { batch_rows_max: 100, ..limits(1) };
+        let access = access(server, "admin", &schema);
+        let request = request("t", Splits::Exactly(1));
+        let open = MySqlSource::default().open(&access, &request, limits, CancellationToken::new()).await?;
+        let ended = interrupted(open, |receiver| async move {
+            let alter = format!("alter table `{schema}`.t add column w int");
+            tokio::time::timeout(GONE, server.execute(&alter))
+                .await
+                .context("the change gets through in seconds")??;
+            drop(receiver);
+            Ok(())
+        });
+        let error = ended.await?.expect_err("the read gave way");
+        assert!(matches!(error, SourceError::Transient(_)), "{flavour}: {error}");
+        assert!(error.to_string().contains("gave way"), "{flavour}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_dies_is_an_error_and_not_a_short_table() -> Result<()> {
     let mut server = ServerOptions::new(Flavour::MariaDb).start().await?;
     let schema = large_table(&server).await?;

@@ -96,9 +96,9 @@ async fn every_listed_table_is_described_and_read() -> Result<()> {
         assert!(tables.len() > 3);
         for table in tables.iter().filter(|table| table.readable) {
             let described = source.describe(&access, &table.path, None).await?;
-            let opening =
-                source.open(&access, &request(&table.path, Splits::Auto), limits(2), CancellationToken::new());
-            let landed = drain(opening.await?).await?;
+            let whole = request(&table.path, Splits::Auto);
+            let open = source.open(&access, &whole, limits(2), CancellationToken::new()).await?;
+            let landed = drain(open).await?;
             let read: Vec<&str> = landed.plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
             let shown: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
             assert_eq!((read, landed.plan.table.as_str()), (shown, table.path.as_str()));

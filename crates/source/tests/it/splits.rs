@@ -27,7 +27,7 @@ const SHAPES: [(&str, &str, &str); 9] = [
         "concat(char(65 + n % 26 using utf8mb4), if(n % 2, 'É', 'e'), '''\\\\', n), n",
     ),
     ("latin1", "k varchar(40) character set latin1 not null, v int, primary key (k)", "concat('ö', n), n"),
-    ("uuid bytes", "k binary(16) not null, v int, primary key (k)", "unhex(md5(n)), n"),
+    ("uuid bytes", "k binary(16) not null, v int, primary key (k)", "unhex(left(sha2(n, 256), 32)), n"),
     ("datetime", "k datetime(3) not null, v int, primary key (k)", "'2024-01-01' + interval n * n second, n"),
     ("decimal", "k decimal(30,10) not null, v int, primary key (k)", "n * 1.0000000001 - 1500, n"),
     (
@@ -107,5 +107,28 @@ async fn named_columns_come_in_the_order_named() -> Result<()> {
     let landed = read(MySqlSource::default(), &access(server, "reader", "lake_types"), &request, limits(1)).await?;
     let names: Vec<&str> = landed.plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!((names, landed.rows()), (vec!["c_bi", "id"], 6));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_large_text_key_is_cut_without_walking_the_table() -> Result<()> {
+    const LARGE: u64 = 200_000;
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = DatabaseServer::shared(flavour).await?;
+        let schema = server.fresh_schema("sampled").await?;
+        server.execute(&format!("create table `{schema}`.d (d int primary key)")).await?;
+        server.execute(&format!("insert into `{schema}`.d values (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)")).await?;
+        server.execute(&format!("create table `{schema}`.t (k char(40) not null primary key)")).await?;
+        let d = format!("`{schema}`.d");
+        let numbers = format!("{d} a, {d} b, {d} c, {d} e, {d} f, {d} g where a.d < 2");
+        let key = "left(sha2(concat(a.d, b.d, c.d, e.d, f.d, g.d), 256), 40)";
+        server.execute(&format!("insert into `{schema}`.t select {key} from {numbers} order by 1")).await?;
+        server.execute(&format!("analyze table `{schema}`.t")).await?;
+        let request = request("t", Splits::Exactly(8));
+        let landed = read(MySqlSource::default(), &access(server, "locker", &schema), &request, limits(2)).await?;
+        assert_eq!((landed.rows() as u64, landed.rows_by_split.len()), (LARGE, 8), "{flavour}");
+        assert!(landed.rows_by_split.iter().all(|rows| *rows < LARGE / 4), "{flavour}: {:?}", landed.rows_by_split);
+        server.execute(&format!("drop database `{schema}`")).await?;
+    }
     Ok(())
 }

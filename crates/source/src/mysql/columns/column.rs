@@ -6,14 +6,14 @@ use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::ArrayRef;
 use headwaters_model::diagnostic::Reason;
 
 use super::cells::Cells;
 use super::storage::{Booleans, Bytes, Fixed, Floats};
 use super::temporal::{FIRST_DAY, Moment, WallClock, Zone, print_days, print_micros};
 use super::{Malformed, bytes, numbers};
-use crate::mysql::types::{DECIMAL_DIGITS_MAX, Decode, GuidLayout, ZeroDates};
+use crate::mysql::types::{Decode, GuidLayout, ZeroDates};
 
 /// A value that could not be kept as it was.
 #[derive(Debug, PartialEq)]
@@ -368,9 +368,7 @@ fn push_date_time(dates: &mut Dates<i64>, digits: u8, zone: Option<&mut Zone>, c
 }
 
 fn finish_decimal(values: &mut Fixed<i128>, precision: u8, scale: u8) -> Result<ArrayRef, Malformed> {
-    debug_assert!(precision <= DECIMAL_DIGITS_MAX);
     let array = values.finish::<Decimal128Type>();
     let array = array.with_precision_and_scale(precision, scale.cast_signed()).map_err(|_| Malformed::Number)?;
-    debug_assert_eq!(array.null_count(), array.nulls().map_or(0, arrow_buffer::NullBuffer::null_count));
     Ok(Arc::new(array))
 }

@@ -228,6 +228,8 @@ fn only_the_secrets_are_masked() {
         "mysql://u:*****@h:3306/db?ssl-mode=REQUIRED&certificatePassword=*****"
     );
     assert_eq!(shown("jdbc:mysql://h/db?user=u&password=p"), "jdbc:mysql://h/db?user=u&password=*****");
+    assert_eq!(shown("mysql://h/db?user&password"), "mysql://h/db?user&password");
+    assert_eq!(shown("mysql://h/db?password="), "mysql://h/db?password=*****");
     assert_eq!(shown("Server=h;Pwd='open"), "*****");
     assert_eq!(shown("jdbc:postgresql://h/db?password=p"), "*****");
 

@@ -208,7 +208,9 @@ impl<'a> Uri<'a> {
 
     /// The bytes that must not be shown: passwords, and the values of names that nobody knows.
     pub(crate) fn secret_spans(&self) -> Vec<Range<usize>> {
-        let in_query = self.query.iter().filter(|(name, value)| match self.setting(name, value) {
+        // A name without '=' has no value to hide.
+        let given = self.query.iter().filter(|(name, value)| value.start > name.end);
+        let in_query = given.filter(|(name, value)| match self.setting(name, value) {
             Setting::Acts { key, .. } => key.is_secret(),
             Setting::OldTls { .. } | Setting::Ignored { .. } => false,
             Setting::Refused { .. } | Setting::Unknown { .. } => true,

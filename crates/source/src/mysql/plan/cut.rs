@@ -1,8 +1,8 @@
 //! Cutting a key into ranges of about equal rows.
 //!
 //! Never equal widths: gaps would give empty ranges and crowds giant ones. Keys that are numbers are halved until the
-//! optimizer's estimates are even; other keys are walked by the server in steps of rows. Every bound is either a number
-//! in the server's order or a key that the server itself found behind the one before, so bounds never cross.
+//! optimizer's estimates are even; texts are sampled; other keys are walked by the server in steps of rows. Every bound is
+//! a number in the server's order, or a key in the order in which the server listed it, so bounds never cross.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -11,13 +11,14 @@ use std::future::Future;
 use headwaters_model::source_error::SourceError;
 
 use super::key::{Bound, KeyKind, SplitKey};
+use super::sample;
 
 /// How many ranges a table is cut into at most.
 pub(super) const SPLITS_MAX: u32 = 4096;
 /// How many questions the planner asks the server at most.
 pub(super) const PROBES_MAX: u32 = 4 * SPLITS_MAX;
 /// How many pieces make a range: the more, the more even ranges get, and the more questions are asked.
-const PIECES_PER_SPLIT: u64 = 4;
+pub(super) const PIECES_PER_SPLIT: u64 = 4;
 /// Below so many estimated rows they are counted instead.
 const COUNT_ROWS_MAX: u64 = 100_000;
 /// How many rows one step passes over at most, so that no question takes long.
@@ -36,6 +37,8 @@ pub(super) trait Prober: Send {
         from: Option<&[String]>,
         rows: u64,
     ) -> impl Future<Output = Result<Option<Bound>, SourceError>> + Send;
+    /// Those values of the first column that are there, each once and in the server's order.
+    fn ordered(&mut self, values: &[String]) -> impl Future<Output = Result<Vec<String>, SourceError>> + Send;
     /// Counts the rows, at most so many.
     fn count(&mut self, rows_max: u64) -> impl Future<Output = Result<u64, SourceError>> + Send;
 }
@@ -59,7 +62,16 @@ pub(super) async fn cut(
     let Some(first) = key.first().filter(|_| splits > 1) else { return Ok(whole) };
     let Some((min, max)) = prober.range().await? else { return Ok(whole) };
     let ends = first.kind.ordinal(&min).zip(first.kind.ordinal(&max));
-    let Some((min, max)) = ends else { return walk(prober, splits, rows_estimate).await };
+    let Some((min, max)) = ends else {
+        let is_text = matches!(first.kind, KeyKind::Text { .. });
+        if is_text
+            && rows_estimate >= COUNT_ROWS_MAX
+            && let Some(pieces) = sample::sample(prober, min, max, splits).await?
+        {
+            return Ok(pack(pieces, splits));
+        }
+        return walk(prober, splits, rows_estimate).await;
+    };
     let mut halving = Halving { kind: &first.kind, probes: PROBES_MAX, granule: 1 };
     let mut pieces = halving.halve(prober, min, max, splits).await?;
     if key.columns.len() > 1 {
@@ -258,6 +270,10 @@ mod tests {
             let from = from.map_or((i128::MIN, i128::MIN), |b| (Self::number(b, 0), Self::number(b, 1)));
             let found = self.rows.range(from..).nth(usize::try_from(rows).unwrap());
             Ok(found.map(|((a, b), ())| vec![a.to_string(), b.to_string()]))
+        }
+
+        async fn ordered(&mut self, values: &[String]) -> Result<Vec<String>, SourceError> {
+            unreachable!("numbers are not sampled: {values:?}")
         }
 
         async fn count(&mut self, rows_max: u64) -> Result<u64, SourceError> {

@@ -228,6 +228,18 @@ impl SplitKey {
         )
     }
 
+    /// Lists those of the values that are there, in the server's order; what its collation takes for equal comes once.
+    pub(super) fn ordered_sql(&self, values: &[String]) -> Option<String> {
+        let first = self.first()?;
+        let name = quoted_identifier(&first.name);
+        let literals: Vec<String> = values.iter().map(|value| first.kind.literal(value)).collect();
+        let literals = literals.join(", ");
+        Some(format!(
+            "SELECT DISTINCT {name} FROM {} WHERE {name} IN ({literals}) ORDER BY {name}",
+            self.forced_table()
+        ))
+    }
+
     /// Counts the rows by the index, at most so many.
     pub(super) fn count_sql(&self, rows_max: u64) -> String {
         format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {rows_max}) AS some_rows", self.forced_table())
@@ -307,6 +319,10 @@ mod tests {
         insta::assert_snapshot!(
             key.step_sql(Some(&bound(&["80"])), 100),
             @"SELECT HEX(`k`), `n` FROM `shop`.`orders` FORCE INDEX (`PRIMARY`) WHERE `k` >= X'80' ORDER BY `k`, `n` LIMIT 1 OFFSET 100"
+        );
+        insta::assert_snapshot!(
+            key.ordered_sql(&bound(&["00", "80"])).unwrap(),
+            @"SELECT DISTINCT `k` FROM `shop`.`orders` FORCE INDEX (`PRIMARY`) WHERE `k` IN (X'00', X'80') ORDER BY `k`"
         );
         insta::assert_snapshot!(
             key.count_sql(1000),

@@ -30,7 +30,7 @@ const SWITCH: u8 = 0xFE;
 const DIALOG: &[u8] = b"dialog";
 /// How much work parsec may ask for: a server that wants more could keep us busy for minutes (mysql-sources.md 3.4).
 const PARSEC_FACTOR_MAX: u8 = 3;
-/// Algorithm, factor and salt of parsec; its nonce is longer.
+/// Algorithm, factor and salt of parsec.
 const PARSEC_SALT_BYTES: usize = 20;
 /// What caching_sha2_password answers: the cache knew the password, or it wants it whole.
 const FAST: &[u8] = &[0x03];
@@ -170,9 +170,7 @@ impl<'a> Conversation<'a> {
         if std::mem::take(&mut self.awaits_key) {
             return self.encrypted(challenge).map(Some);
         }
-        if self.plugin == AuthPlugin::Parsec
-            && matches!(challenge, [b'P', factor, ..] if challenge.len() == PARSEC_SALT_BYTES && *factor > PARSEC_FACTOR_MAX)
-        {
+        if self.plugin == AuthPlugin::Parsec && parsec_factor(challenge) > Some(PARSEC_FACTOR_MAX) {
             return Err(self.refuse("the server asks for more rounds of hashing than are known"));
         }
         let known = Known {
@@ -254,6 +252,14 @@ impl<'a> Conversation<'a> {
         let plugin = String::from_utf8_lossy(self.plugin.as_bytes());
         let message = format!("can not authenticate the account '{user}' at {endpoint} by {plugin}: {why}");
         SourceError::definite(SourceErrorKind::Refused, message)
+    }
+}
+
+/// The factor in parsec's second challenge; its first one, the nonce, is longer.
+fn parsec_factor(challenge: &[u8]) -> Option<u8> {
+    match challenge {
+        [b'P', factor, ..] if challenge.len() == PARSEC_SALT_BYTES => Some(*factor),
+        _ => None,
     }
 }
 
