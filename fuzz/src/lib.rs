@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use headwaters_model::filter::{Filter, Property};
 use headwaters_model::job::SourceAccess;
+use headwaters_model::page::{ListQuery, Order};
+use headwaters_model::resource::Collection;
 use headwaters_model::row_filter::RowFilter;
 use headwaters_model::secret::Secret;
 use headwaters_source::mysql::columns::{BatchLimits, Columns, RowLayout};
@@ -116,6 +119,38 @@ pub fn dsn(bytes: &[u8]) {
     let first = dsn::parameters(&access).expect("what was read is read again");
     assert_eq!(first.connect.hosts, again.connect.hosts);
     assert_eq!(first.connect.database, again.connect.database);
+}
+
+/// What a list may be asked for: the first line is a `property`, the second an `orderby`.
+///
+/// # Panics
+/// If a filter that was read is another one when its own text is read again, as page tokens do.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (property, order) = text.split_once('\n').unwrap_or((text, ""));
+    let document = serde_json::json!({ "name": property, "metrics": { "statusSummary": { "status": order } } });
+    for collection in [Collection::Flows, Collection::Runs, Collection::ConnectionSpecs] {
+        if let Ok(Property::Filter(filter)) = Property::parse(property, collection) {
+            let again = Filter::parse(filter.text(), collection).expect("what was read is read again");
+            assert_eq!(filter.matches(&document), again.matches(&document));
+        }
+        if let Ok(order) = Order::parse(order, collection) {
+            assert_eq!(order.values_of(&document).len(), order.keys().len(), "one value for each key");
+        }
+    }
+}
+
+/// Continuation tokens: what a client sends in place of what a page gave it.
+///
+/// # Panics
+/// If the query of a token is another one in its own token.
+pub fn token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(query) = ListQuery::from_token(text, Collection::Flows) else { return };
+    let after = query.after.clone().expect("a token says after what the page begins");
+    let again = ListQuery::from_token(&query.token(Collection::Flows, after), Collection::Flows);
+    let again = again.expect("what was read is read again");
+    assert_eq!((&again.filters, &again.order, again.limit), (&query.filters, &query.order, query.limit));
 }
 
 /// Row filters: the document, and its SQL for a table without columns.

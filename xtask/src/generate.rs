@@ -15,10 +15,14 @@ const COMMANDS: [&str; 6] = ["serve", "copy", "explore", "env", "token", "check"
 /// The width at which help is wrapped, in columns.
 const COLUMNS: &str = "100";
 
+/// Builds the program, then as [`run`].
+pub(crate) fn build_and_run(check: bool) -> Result<()> {
+    run(&demo::build()?, check)
+}
+
 /// Writes the documents, or with `check` compares them with what is there.
-pub(crate) fn run(check: bool) -> Result<()> {
-    let binary = demo::build()?;
-    let documents = [("command-line.md", command_line(&binary)?), ("openapi.json", open_api(&binary)?)];
+pub(crate) fn run(binary: &Path, check: bool) -> Result<()> {
+    let documents = [("command-line.md", command_line(binary)?), ("openapi.json", open_api(binary)?)];
     let folder = root().join("docs/reference");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     for (name, text) in documents {

@@ -28,10 +28,10 @@ Usage: cargo xtask TASK
 
   demo [--keep]       install what is missing, build, and walk the database tutorial against a private MariaDB;
                       --keep leaves server and database running until Ctrl-C
-  test                install what is missing, then fmt, tidy, clippy and every test against real servers
+  test                install what is missing, then fmt, tidy, deny, clippy and every test against real servers
   install             only install what is missing: Debian packages, test servers, Python readers
   tidy                borders between the crates, and house rules
-  readme              run the calls of README.md against a server and a database of their own
+  readme              run the commands and calls of README.md against a server and a database of their own
   generate [--check]  write docs/reference/ from the binary; --check fails if it is not up to date
 
 Caches are in $HEADWATERS_CACHE, by default ~/.cache/headwaters.";
@@ -45,9 +45,9 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["install"] => install::everything(),
         ["tidy"] => tidy::run(),
-        ["readme"] => readme::run(),
-        ["generate"] => generate::run(false),
-        ["generate", "--check"] => generate::run(true),
+        ["readme"] => readme::build_and_run(),
+        ["generate"] => generate::build_and_run(false),
+        ["generate", "--check"] => generate::build_and_run(true),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())

@@ -1,4 +1,4 @@
-//! Runs the README's API tutorial as it stands, but for the address of the database.
+//! Runs what the README shows as it stands, but for the address of the database and what builds the program.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,13 +6,19 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::demo::{self, Shop};
-use crate::environment::root;
+use crate::environment::{cache, root, variable};
+use crate::install;
 use crate::shell::output;
 
-/// The line by which the tutorial's block is known.
-const MARK: &str = "eval \"$(headwaters env)\"";
-/// What the README says in place of a database, and the source that it names.
-const EXAMPLE: [&str; 2] = ["Server=db.example.com;Port=3306;Database=shop;UID=reader;PWD=…", "name==%22mysql%22"];
+/// The words by which the blocks are known: the first copy, the reading of it, the tutorial.
+const MARKS: [&str; 3] = ["headwaters copy ", "polars.read_delta", "eval \"$(headwaters env)\""];
+/// Lines of a block that the caller of this task has done.
+const DONE: [&str; 2] = ["cargo build ", "export PATH="];
+
+/// Appended to the reading: the number of rows alone.
+const COUNT: &str = r#"
+python3 -c 'import polars; print("rows:", polars.read_delta("./lake/orders").height)'
+"#;
 
 /// Appended to the tutorial: waits until its run has ended, and prints how.
 const WAIT: &str = r#"
@@ -24,41 +30,64 @@ done
 echo "run: $STATUS"
 "#;
 
-/// Starts a database and a server, and does what the README says.
-pub(crate) fn run() -> Result<()> {
+/// Installs what that needs, builds the program, and does what the README says.
+pub(crate) fn build_and_run() -> Result<()> {
+    install::for_demo()?;
+    run(&demo::build()?)
+}
+
+/// Starts a database and a server of this program, and does what the README says.
+pub(crate) fn run(binary: &Path) -> Result<()> {
     let readme = std::fs::read_to_string(root().join("README.md")).context("reading README.md")?;
-    let block = block(&readme).context("README.md has no block with the API tutorial")?;
-    demo::with_shop(|binary, shop| {
-        let script = script(block, shop)?;
-        let path = crate::environment::variable("PATH").unwrap_or_default();
-        let folder = binary.parent().unwrap_or(Path::new("."));
-        let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", &script]);
-        bash.env("PATH", format!("{}:{path}", folder.display())).env("HEADWATERS_DATA", &shop.data);
-        let said = output(&mut bash)?;
-        if !said.ends_with("run: success\n") {
-            bail!("the README's calls end otherwise than it says:\n{said}");
-        }
-        Ok(())
+    demo::with_shop(binary, |shop| {
+        let [copy, read, tutorial] = MARKS.map(|mark| block(&readme, mark));
+        // A database by URI, and its password.
+        let (uri, password) = (format!("mysql://{}", shop.address), format!("PASSWORD={}", shop.password));
+        let words = [("mysql://reader@db.example.com/shop", uri.as_str()), ("PASSWORD=…", &password)];
+        shell(binary, shop, &meant(copy?, &words)?)?;
+        expect(&shell(binary, shop, &(read?.to_owned() + COUNT))?, &format!("rows: {}\n", shop.orders))?;
+
+        // The same as a connection string, and the source that it names.
+        let example = "Server=db.example.com;Port=3306;Database=shop;UID=reader;PWD=…";
+        let words = [(example, shop.connection_string.as_str()), ("name==%22mysql%22", "name==%22maria-db%22")];
+        expect(&shell(binary, shop, &(meant(tutorial?, &words)? + WAIT))?, "run: success\n")
     })
 }
 
-/// The shell block that holds the tutorial.
-fn block(readme: &str) -> Option<&str> {
+/// Runs lines in the shop's folder, with the program and the Python readers on the path; returns what they print.
+fn shell(binary: &Path, shop: &Shop, lines: &str) -> Result<String> {
+    let programs = binary.parent().unwrap_or(Path::new("."));
+    let path = variable("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", programs.display(), cache()?.join("readers/bin").display());
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", lines]).current_dir(&shop.folder);
+    output(bash.env("PATH", path).env("HEADWATERS_DATA", &shop.data))
+}
+
+fn expect(said: &str, end: &str) -> Result<()> {
+    if said.ends_with(end) {
+        return Ok(());
+    }
+    bail!("what README.md shows ends otherwise than with `{}`:\n{said}", end.trim_end())
+}
+
+/// The shell block of the README that has the mark.
+fn block<'a>(readme: &'a str, mark: &str) -> Result<&'a str> {
     let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
-    blocks.find(|block| block.contains(MARK))
+    blocks.find(|block| block.contains(mark)).with_context(|| format!("README.md has no block with `{mark}`"))
 }
 
 /// The block for a database that exists; an error if the README no longer says what is replaced here.
-fn script(block: &str, shop: &Shop) -> Result<String> {
-    let mut script = block.to_owned();
-    for (said, meant) in EXAMPLE.into_iter().zip([shop.connection_string.as_str(), "name==%22maria-db%22"]) {
+fn meant(block: &str, words: &[(&str, &str)]) -> Result<String> {
+    let lines = block.lines().filter(|line| !DONE.iter().any(|done| line.starts_with(done)));
+    let mut script = lines.collect::<Vec<_>>().join("\n");
+    for (said, meant) in words {
         if !script.contains(said) {
             bail!("README.md no longer says `{said}`: change xtask/src/readme.rs as well");
         }
         script = script.replace(said, meant);
     }
-    Ok(script + WAIT)
+    Ok(script)
 }
 
 #[cfg(test)]
@@ -68,7 +97,13 @@ mod tests {
     #[test]
     fn the_block_is_found_among_others() {
         let readme = "```sh\na\n```\ntext\n```sh\neval \"$(headwaters env)\"\nb\n```\n";
-        assert_eq!(block(readme), Some("eval \"$(headwaters env)\"\nb"));
-        assert_eq!(block("```sh\na\n```\n"), None);
+        assert_eq!(block(readme, MARKS[2]).unwrap(), "eval \"$(headwaters env)\"\nb");
+        assert!(block("```sh\na\n```\n", MARKS[2]).is_err());
+    }
+
+    #[test]
+    fn an_example_that_is_no_longer_there_is_an_error() {
+        assert_eq!(meant("cargo build x\nread here", &[("here", "there")]).unwrap(), "read there");
+        assert!(meant("read", &[("database", "b")]).is_err());
     }
 }

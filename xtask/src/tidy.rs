@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
         }
         let name = relative(root, manifest);
         let folder = name.trim_end_matches("Cargo.toml");
-        let own = sources.iter().filter(|(path, _)| path.starts_with(folder)).map(|(_, text)| text.as_str());
+        let own = sources.iter().filter(|(path, _)| path.starts_with(folder)).map(|(_, text)| code::code_only(text));
         findings.extend(manifests::lints(&name, &text));
         findings.extend(manifests::features(&name, &text));
         findings.extend(manifests::unused(&name, &text, &own.collect::<Vec<_>>().concat()));

@@ -108,6 +108,12 @@ pub(crate) enum Refusal {
     /// More filters than a list takes.
     #[error("a list takes at most {0} filters")]
     TooManyFilters(usize),
+    /// A filter of the Catalog with a wildcard, of which this build has none.
+    #[error("name={0} has a wildcard, which lists don't have here: give the whole name, and write ** for a star of it")]
+    Wildcard(String),
+    /// A filter of the Catalog without anything to compare with.
+    #[error("property={0} asks whether a field exists, which can't be asked here: compare it, as in name==orders")]
+    Existence(String),
     /// An order that can't be used.
     #[error(transparent)]
     Order(#[from] OrderError),
@@ -151,9 +157,13 @@ impl Refusal {
             Self::LimitWithCount => Code::flow(1401, 400),
             Self::Filter(error) => code_of_filter(error),
             Self::Order(error) => code_of_order(error),
-            Self::TooManyFilters(_) | Self::Limit(_) | Self::Number { .. } | Self::Count | Self::Token(_) => {
-                Code::flow(1452, 400)
-            }
+            Self::TooManyFilters(_)
+            | Self::Wildcard(_)
+            | Self::Existence(_)
+            | Self::Limit(_)
+            | Self::Number { .. }
+            | Self::Count
+            | Self::Token(_) => Code::flow(1452, 400),
             Self::TimedOut(_) => Code::flow(1400, 504),
             Self::NotReady(_) => Code::flow(1400, 503),
             Self::Panicked => Code::flow(1400, 500),

@@ -149,12 +149,6 @@ pub enum TokenDenied {
 }
 
 impl Caller {
-    /// Whether the caller's token counts as a service token (flow-service.md 2.2).
-    #[must_use]
-    pub fn is_service(&self) -> bool {
-        self.role == Role::Service
-    }
-
     /// Refuses what the caller's role does not include.
     pub fn require(&self, needs: Role) -> Result<(), AccessError> {
         if self.role >= needs { Ok(()) } else { Err(AccessError::Denied { has: self.role, needs }) }

@@ -18,6 +18,7 @@ use crate::Control;
 use crate::error::{CommandError, clipped};
 use crate::flows::read_request;
 use crate::scheduler::schedule;
+use crate::settle::Closing;
 
 /// A claimed run with everything around it.
 #[derive(Debug, Clone)]
@@ -77,24 +78,22 @@ impl Control {
 
 impl Assignment {
     /// What the run is about, for its record.
-    pub(crate) fn facts(&self) -> RunFacts<'_> {
+    pub(crate) fn facts(&self) -> RunFacts {
         RunFacts {
             run: self.run.id,
-            source_label: &self.label,
+            source_label: self.label.clone(),
             source: self.source.id,
             target: self.target,
-            batch: &self.batch,
+            batch: self.batch.clone(),
             once: self.once,
             window: None,
             started_at_ms: self.started_at_ms,
         }
     }
 
-    /// The same for a run of the flow that was closed before its rows were known to be in the table. The batch that it
-    /// was closed with, if any, is a failed one: the rows get a batch of their own.
-    pub(crate) fn reopened(&self, run: Resource<Run>) -> Self {
-        let started_at_ms = run.body.started_at_ms().unwrap_or(self.started_at_ms);
-        Self { run, batch: BatchId::mint(), started_at_ms, ..self.clone() }
+    /// The run as it is closed.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing { run: self.run.clone(), data_set: self.data_set.id.clone(), facts: self.facts() }
     }
 
     /// Where its rows land.

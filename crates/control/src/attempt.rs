@@ -16,9 +16,9 @@
 use std::time::Duration;
 
 use headwaters_model::crash::CrashPoint;
-use headwaters_model::job::{Committed, Failure, JobError, Landed, RunEvent, RunJob, SourceAccess, Stage, Totals};
+use headwaters_model::job::{Failure, JobError, Landed, RunEvent, RunJob, Stage, Totals};
 use headwaters_model::offset::{CommitMark, Ordinal};
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::run::RunStatus;
 use headwaters_store::{Attempt, AttemptEnd, PendingCommit, Promotion, StoreError};
 use metrics::counter;
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ impl Shift {
         let mark = on.mark(attempt);
         let job = self.job(on, mark.clone()).await?;
         let mut landed = self.land(job.clone(), live).await?;
-        crash::point(CrashPoint::Landed);
+        crash::point(CrashPoint::LandedReported);
         if attempt.number > 1 {
             landed
                 .notes
@@ -112,7 +112,7 @@ impl Shift {
         }
         crash::point(CrashPoint::PendingWritten);
         let committed = control.ports.executor.commit(&job, &landed, &mark).await?;
-        crash::point(CrashPoint::CommitDurable);
+        crash::point(CrashPoint::CommitReported);
         let promotion = if empty {
             Promotion::Empty { base: attempt.base, next: whole_table() }
         } else {
@@ -120,7 +120,7 @@ impl Shift {
         };
         let attempt = AttemptEnd { ordinal: attempt.ordinal, error: None };
         let success = Success { landed: &landed, landed_at_ms, committed, promotion, attempt };
-        control.settle_success(on, &success).await?;
+        control.settle_success(&on.closing(), &success).await?;
         crash::point(CrashPoint::Settled);
         count(&landed.totals);
         Ok(Step::Settled(RunStatus::Success))
@@ -193,8 +193,11 @@ impl Shift {
             next: whole_table(),
             landed: landed.clone(),
             landed_at_ms,
+            facts: on.facts(),
         };
         let mut tx = self.control.store.write(&on.run.scope).await?;
+        // Nothing becomes pending of a run that was closed, with its flow perhaps, since the heartbeat.
+        tx.expect_lease(&on.run, &self.owner).await?;
         tx.put_pending(&pending).await?;
         Ok(tx.commit().await?)
     }
@@ -204,37 +207,17 @@ impl Shift {
         let control = &self.control;
         let (ordinal, of_run) = (pending.ordinal, pending.run);
         warn!(%ordinal, %of_run, "an earlier attempt has committed; only its end is missing");
-        let success = Success {
-            landed: &pending.landed,
-            landed_at_ms: pending.landed_at_ms,
-            committed: self.committed_as(on, &pending).await,
-            promotion: Promotion::Table(Some(pending.ordinal)),
-            attempt: AttemptEnd { ordinal: pending.ordinal, error: None },
-        };
-        count(&pending.landed.totals);
+        let committed = control.committed_as(on.location(), &pending).await;
+        let success = Success::left_behind(&pending, committed);
         if pending.run == on.run.id {
-            control.settle_success(on, &success).await?;
+            control.settle_success(&on.closing(), &success).await?;
+            count(&pending.landed.totals);
             return Ok(Step::Settled(RunStatus::Success));
         }
-        // An earlier run of the flow: as only one is at work, that one was closed, as failed.
-        let earlier = control.store.read(&on.run.scope).await?.get::<Run>(&pending.run).await?;
-        let gone = || CommandError::Internal(format!("run {} of a pending offset is gone", pending.run));
-        control.settle_late(&on.reopened(earlier.ok_or_else(gone)?), &success).await?;
+        // An earlier run of the flow: as only one is at work, that one was closed.
+        control.settle_late(&on.run.scope, &pending, &success).await?;
+        count(&pending.landed.totals);
         Ok(Step::LookAgain)
-    }
-
-    /// The version of a commit that the table already knows: committing again under its own mark changes nothing.
-    async fn committed_as(&self, on: &Assignment, pending: &PendingCommit) -> Committed {
-        let unknown = Committed { version: None, ordinal: Some(pending.ordinal) };
-        let mark = CommitMark { app_id: on.app_id(), base: pending.base, ordinal: pending.ordinal };
-        let nobody = SourceAccess {
-            spec: headwaters_model::spec::DATA_LAKE,
-            auth_spec: String::new(),
-            params: serde_json::Map::new(),
-            secrets: Vec::new(),
-        };
-        let Ok(job) = on.job(nobody, mark.clone()) else { return unknown };
-        self.control.ports.executor.commit(&job, &pending.landed, &mark).await.unwrap_or(unknown)
     }
 
     /// Decides what follows a broken attempt.
@@ -247,7 +230,10 @@ impl Shift {
     ) -> Result<Step, CommandError> {
         let ordinal = attempt.ordinal;
         match live.stop_reason() {
-            Some(StopReason::Cancelled | StopReason::LeaseLost) => {
+            // Its flow is gone, and with it everybody who would look at the table again: the commit may have been made.
+            Some(StopReason::Cancelled) => return self.cancelled(on, ordinal).await,
+            // Whoever works on the run now looks at the table first.
+            Some(StopReason::LeaseLost) => {
                 self.end(on, ordinal, Some("cancelled".to_owned())).await?;
                 return Ok(Step::Dropped);
             }
@@ -287,6 +273,22 @@ impl Shift {
         }
     }
 
+    /// Leaves a run that was closed because its flow was deleted, with its record corrected if the attempt has committed
+    /// all the same. When the lake does not answer now, `reconcile.rs` asks again.
+    async fn cancelled(&self, on: &Assignment, ordinal: Ordinal) -> Result<Step, CommandError> {
+        let mut tx = self.control.store.read(&on.run.scope).await?;
+        let pending = tx.pending(on.flow.id, &on.data_set.id).await?;
+        drop(tx);
+        if pending.iter().any(|row| row.ordinal == ordinal)
+            && let Ok(table) = self.control.ports.executor.applied(on.location(), &on.app_id()).await
+            && let Finding::Unsettled(pending) = self.control.look(on, table).await?
+        {
+            return self.settle_left_behind(on, *pending).await;
+        }
+        self.end(on, ordinal, Some("cancelled".to_owned())).await?;
+        Ok(Step::Dropped)
+    }
+
     /// What to do first when an attempt broke after its offset became pending: its commit may have been made, and a run
     /// is never closed as failed before the table was asked. None when there is no doubt.
     async fn commit_in_doubt(&self, on: &Assignment, used: u32) -> Result<Option<Step>, CommandError> {
@@ -311,11 +313,17 @@ impl Shift {
         so_far: &Totals,
         attempt: Option<AttemptEnd>,
     ) -> Result<Step, CommandError> {
-        warn!(error = failure.message, "the run failed");
-        match self.control.settle_failure(on, failure, so_far, &[], attempt).await {
+        warn!(error = failure.message, "the run can not be brought to its end");
+        let ended = attempt.clone();
+        match self.control.settle_failure(&on.closing(), &self.owner, failure, so_far, attempt).await {
             Ok(()) => Ok(Step::Settled(RunStatus::Failed)),
-            // It was closed by somebody else meanwhile.
-            Err(StoreError::Outdated(_)) => Ok(Step::Dropped),
+            // It was closed, or taken over, by somebody else meanwhile: only our attempt has failed.
+            Err(StoreError::Outdated(_) | StoreError::LeaseLost(_)) => {
+                if let Some(AttemptEnd { ordinal, error }) = ended {
+                    self.end(on, ordinal, error).await?;
+                }
+                Ok(Step::Dropped)
+            }
             Err(error) => Err(error.into()),
         }
     }

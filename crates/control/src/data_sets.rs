@@ -77,7 +77,8 @@ impl Control {
         let made = Resource::new(caller.scope.clone(), State::Enabled, body, &caller.actor, self.clock.now_ms());
         let mut data_set = Resource { id, ..made };
         for _ in 0..TABLE_NAME_TRIES_MAX {
-            let table = self.free_table_name(caller, &data_set.body.name).await?;
+            let plain = table_name(&data_set.body.name);
+            let table = self.store.read(&caller.scope).await?.free_table_name(&plain).await?;
             data_set.body.tag(&table);
             match self.insert(caller, &data_set, &[]).await {
                 // Somebody took the name between our look and our write.
@@ -88,19 +89,6 @@ impl Control {
         }
         let reason = "too many data sets of this name are made at the same time";
         Err(CommandError::invalid(Cause::InvalidValue, "/name", reason))
-    }
-
-    /// The name of the table for SQL clients: with a number behind it where another data set has it already.
-    async fn free_table_name(&self, caller: &Caller, name: &str) -> Result<String, CommandError> {
-        let plain = table_name(name);
-        let mut tx = self.store.read(&caller.scope).await?;
-        let mut free = plain.clone();
-        let mut number = 0_u64;
-        while tx.has_table_name(&free).await? {
-            number += 1;
-            free = format!("{plain}_{number}");
-        }
-        Ok(free)
     }
 }
 

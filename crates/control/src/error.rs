@@ -226,6 +226,7 @@ impl CommandError {
         match self {
             Self::Connect(error) | Self::Source(error) => error.fault().hint.as_deref(),
             Self::Lake(JobError::Definite(failure) | JobError::Transient(failure)) => failure.hint.as_deref(),
+            Self::Store(error) => error.hint(),
             _ => None,
         }
     }

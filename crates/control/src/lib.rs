@@ -19,6 +19,7 @@ mod flows;
 mod life_cycle;
 pub mod ports;
 mod progress;
+mod reconcile;
 mod recover;
 mod retry;
 mod runs;

@@ -74,7 +74,7 @@ impl Control {
         for (field, secret) in secrets {
             tx.put_secret(&new.id.to_string(), field, secret).await?;
         }
-        note(&mut tx, caller, Deed::Create, new, self.clock.now_ms()).await?;
+        note(&mut tx, caller, Deed::Create, new.reference(), &new.etag, self.clock.now_ms()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -88,9 +88,10 @@ impl Control {
         let mut tx = self.store.write(&caller.scope).await?;
         let resource = find::<K>(&mut tx, id).await?;
         admit(&resource, expected, self.settings.strict.matching())?;
-        K::let_go(self, &mut tx, &resource).await?;
+        editable(&resource)?;
+        K::let_go(self, caller, &mut tx, &resource).await?;
         tx.delete::<K>(&resource.id, &resource.etag).await?;
-        note(&mut tx, caller, Deed::Delete, &resource, self.clock.now_ms()).await?;
+        note(&mut tx, caller, Deed::Delete, resource.reference(), &resource.etag, self.clock.now_ms()).await?;
         Ok(tx.commit().await?)
     }
 }
@@ -108,6 +109,7 @@ pub(crate) trait Linked: Stored {
     /// Refuses to let a resource go that something else needs, and takes along what goes with it.
     fn let_go(
         control: &Control,
+        caller: &Caller,
         tx: &mut Tx,
         old: &Resource<Self>,
     ) -> impl Future<Output = Result<(), CommandError>> + Send;
@@ -119,9 +121,12 @@ impl Linked for Connection {
     }
 
     /// Blocked by any flow on it; source connections that no flow uses go with it (flow-service.md 13.3).
-    async fn let_go(_: &Control, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
+    async fn let_go(control: &Control, caller: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
         refuse_if_used(old.reference(), tx.flow_on_connection(old.id).await?)?;
-        tx.delete_unused_sources(old.id).await?;
+        for (id, etag) in tx.delete_unused_sources(old.id).await? {
+            let gone = ResourceRef::new(Collection::SourceConnections, id);
+            note(tx, caller, Deed::Delete, gone, &etag, control.clock.now_ms()).await?;
+        }
         Ok(())
     }
 }
@@ -134,7 +139,7 @@ impl Linked for SourceConnection {
         }
     }
 
-    async fn let_go(_: &Control, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
+    async fn let_go(_: &Control, _: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
         refuse_if_used(old.reference(), tx.flow_on_source(old.id).await?)
     }
 }
@@ -145,7 +150,7 @@ impl Linked for TargetConnection {
         Ok(())
     }
 
-    async fn let_go(_: &Control, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
+    async fn let_go(_: &Control, _: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
         refuse_if_used(old.reference(), tx.flow_on_target(old.id).await?)
     }
 }
@@ -167,9 +172,11 @@ impl Linked for Flow {
         Ok(tx.set_next_due(new.id, first_due_ms(new)).await?)
     }
 
-    /// Its runs stay; those that are not over are closed (flow-service.md 16.8).
-    async fn let_go(control: &Control, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
-        control.close_runs(tx, old).await
+    /// Its runs stay; those that are not over are closed (flow-service.md 16.8). What was noted of its attempts goes,
+    /// unless a commit is pending that may yet be found in the table.
+    async fn let_go(control: &Control, caller: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
+        control.close_runs(tx, caller, old).await?;
+        Ok(tx.forget_flow(old.id).await?)
     }
 }
 
@@ -178,7 +185,7 @@ impl Linked for DataSet {
         Ok(())
     }
 
-    async fn let_go(_: &Control, _: &mut Tx, _: &Resource<Self>) -> Result<(), CommandError> {
+    async fn let_go(_: &Control, _: &Caller, _: &mut Tx, _: &Resource<Self>) -> Result<(), CommandError> {
         Ok(())
     }
 }
@@ -215,6 +222,20 @@ pub(crate) fn admit<K: Kind>(
         return Ok(());
     }
     Err(CommandError::Stale { resource: resource.reference(), current: resource.etag.clone() })
+}
+
+/// Refuses to change or delete what is on its way to another state (flow-service.md 9).
+fn editable<K: Kind>(resource: &Resource<K>) -> Result<(), CommandError> {
+    let (state, what) = (resource.state, resource.reference());
+    if state.is_editable() {
+        return Ok(());
+    }
+    let cause = match K::COLLECTION {
+        Collection::Connections => Cause::NotEditable,
+        _ => Cause::Disabling,
+    };
+    let reason = format!("{what} can not be changed or deleted while it is in the state {}", state.name());
+    Err(CommandError::invalid(cause, "", reason))
 }
 
 /// The state of a new resource; drafts are only for specs that offer them (flow-service.md 11).

@@ -69,8 +69,9 @@ pub(crate) fn disagreement(
 
 #[cfg(test)]
 mod tests {
-    use headwaters_model::id::RunId;
+    use headwaters_model::id::{BatchId, RunId, SourceConnectionId, TargetConnectionId};
     use headwaters_model::job::Landed;
+    use headwaters_model::metrics::RunFacts;
     use serde_json::Value;
 
     use super::*;
@@ -85,6 +86,16 @@ mod tests {
             next: Value::Null,
             landed: Landed::default(),
             landed_at_ms: 0,
+            facts: RunFacts {
+                run: RunId::mint(),
+                source_label: "MySQL".into(),
+                source: SourceConnectionId::mint(),
+                target: TargetConnectionId::mint(),
+                batch: BatchId::mint(),
+                once: true,
+                window: None,
+                started_at_ms: 0,
+            },
         }
     }
 

@@ -54,6 +54,9 @@ impl Worker {
     /// are cancelled and their leases released (docs/architecture.md, section 8).
     pub async fn run(self, shutdown: CancellationToken) -> WorkerExit {
         let mut runs = JoinSet::new();
+        // Dropped, and with it stopped, with the worker.
+        let mut chores = JoinSet::new();
+        chores.spawn(self.control.clone().keep_reconciled());
         while !shutdown.is_cancelled() {
             if let Err(error) = self.fill(&mut runs).await {
                 error!(error = &error as &dyn std::error::Error, "could not look for due runs");
@@ -65,6 +68,7 @@ impl Worker {
                 Some(ended) = runs.join_next() => log_panic(ended),
             }
         }
+        chores.shutdown().await;
         self.drain(runs).await
     }
 

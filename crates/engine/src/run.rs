@@ -120,6 +120,13 @@ impl Engine {
         self.lake.commit(&job.location, landed, mark, job.mode, &labels).await.map_err(of_lake)
     }
 
+    /// Deletes what was landed and will not be committed. What can't be deleted is left for vacuum.
+    pub async fn discard(&self, job: &RunJob, landed: &Landed) {
+        if let Err(error) = self.lake.discard(&job.location, &landed.files).await {
+            tracing::warn!(%error, "could not delete files that are not wanted any more");
+        }
+    }
+
     async fn plan(&self, job: &RunJob, stop: CancellationToken) -> Result<OpenTable, JobError> {
         let comment = match &job.flow {
             Some((flow, run)) => format!("headwaters flow {flow} run {run}"),

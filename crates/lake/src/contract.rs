@@ -47,6 +47,9 @@ pub trait Lake: Send + Sync {
         labels: &'a [Label],
     ) -> BoxFuture<'a, Result<Committed, LakeError>>;
 
+    /// Deletes landed files that will not be committed after all, as far as that is possible.
+    fn discard<'a>(&'a self, location: &'a str, files: &'a [LandedFile]) -> BoxFuture<'a, Result<(), LakeError>>;
+
     /// Writes, reads back and deletes a small object below the location, to prove that it can be used.
     fn probe<'a>(&'a self, location: &'a str) -> BoxFuture<'a, Result<(), LakeError>>;
 }

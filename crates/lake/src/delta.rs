@@ -23,7 +23,7 @@ mod upload;
 use arrow_schema::SchemaRef;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use headwaters_model::job::{Committed, Landed, WriteMode};
+use headwaters_model::job::{Committed, Landed, LandedFile, WriteMode};
 use headwaters_model::offset::{CommitMark, Ordinal};
 
 use crate::contract::{Label, Lake, LakeError, Table, WriteLimits};
@@ -86,6 +86,14 @@ impl Lake for DeltaLake {
         labels: &'a [Label],
     ) -> BoxFuture<'a, Result<Committed, LakeError>> {
         async move { commit::commit(&Place::at(location)?, landed, mark, mode, labels).await }.boxed()
+    }
+
+    fn discard<'a>(&'a self, location: &'a str, files: &'a [LandedFile]) -> BoxFuture<'a, Result<(), LakeError>> {
+        async move {
+            Place::at(location)?.discard(files).await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn probe<'a>(&'a self, location: &'a str) -> BoxFuture<'a, Result<(), LakeError>> {

@@ -41,14 +41,18 @@ crash_points! {
     Planned = "planned";
     /// At least one file is written, others are not.
     PartlyLanded = "partly-landed";
-    /// All files are written.
+    /// All files are written; the control plane does not know it yet.
     Landed = "landed";
+    /// The control plane knows what was landed.
+    LandedReported = "landed-reported";
     /// The pending offset is stored.
     PendingWritten = "pending-written";
     /// The commit is built, but not in the log.
     CommitPrepared = "commit-prepared";
     /// The commit is in the log, its answer is lost.
     CommitDurable = "commit-durable";
+    /// The control plane knows that the commit is made, the run is not settled.
+    CommitReported = "commit-reported";
     /// The run is settled, the lease not yet released.
     Settled = "settled";
 }

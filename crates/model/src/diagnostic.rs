@@ -1,7 +1,7 @@
 //! Values that could not be kept as they were (mysql-sources.md, section 9).
 //!
-//! A diagnostic never loses a row: the row is landed, the value is counted and sampled. What is not landed at all is a
-//! rejected row, and counted apart.
+//! A diagnostic keeps its row: the row is landed, the value is counted and sampled. The exception is
+//! [`Reason::RowTooLarge`], which tells why rows were rejected; how many were is counted apart.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub enum Reason {
     TimeZoneGap,
     /// A wall clock that the declared zone shows twice; the first was taken.
     TimeZoneOverlap,
+    /// A row over the row limit, which is left out; the one reason that loses a row.
+    RowTooLarge,
 }
 
 /// One value that was not kept.

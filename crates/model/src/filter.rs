@@ -22,6 +22,9 @@ pub const FILTER_VALUES_MAX: usize = 100;
 /// The most filters of one list.
 pub const FILTERS_MAX: usize = 20;
 
+/// Root fields that documents are shown with and that are stored nowhere: they can be returned, not filtered by.
+const SHOWN_ONLY: [(Collection, &str); 1] = [(Collection::Flows, "runs")];
+
 /// What a `property` parameter says: with an operator it selects documents, without one it selects fields.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Property {
@@ -271,8 +274,8 @@ fn split_values(field: &str, text: &str) -> Result<Vec<String>, FilterError> {
 /// The value at the start of a text, without its quotes, and what follows it.
 fn next_value<'a>(field: &str, text: &'a str) -> Result<(String, &'a str), FilterError> {
     if let Some(quoted) = text.strip_prefix('"') {
-        let (inner, after) = quoted.split_once('"').ok_or_else(|| invalid(field, "a closing quote"))?;
-        return Ok((inner.to_owned(), after.trim_start()));
+        let (inner, after) = unquoted(quoted).ok_or_else(|| invalid(field, "a closing quote"))?;
+        return Ok((inner, after.trim_start()));
     }
     let end = text.find(',').unwrap_or(text.len());
     let (bare, after) = text.split_at(end);
@@ -280,6 +283,26 @@ fn next_value<'a>(field: &str, text: &'a str) -> Result<(String, &'a str), Filte
         return Err(FilterError::MissingValue { field: field.to_owned() });
     }
     Ok((bare.trim().to_owned(), after))
+}
+
+/// The text before the closing quote, and what follows that quote. `\"` is a quote and `\\` a backslash of the text; a
+/// backslash before anything else stands for itself, as clients send it.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut inner = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some((inner, characters.as_str())),
+            '\\' if characters.as_str().starts_with(['"', '\\']) => inner.extend(characters.next()),
+            character => inner.push(character),
+        }
+    }
+}
+
+/// A text as a value of a filter: in quotes, so that nothing in it is taken for anything else.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 fn check_values(field: &str, path: &Path, operator: Operator, values: &[Literal]) -> Result<(), FilterError> {
@@ -297,11 +320,14 @@ fn check_values(field: &str, path: &Path, operator: Operator, values: &[Literal]
     Ok(())
 }
 
+/// The fields to return. An alias is the field that its place is in.
 fn projection(text: &str, collection: Collection) -> Result<Vec<String>, FilterError> {
     let field = |name: &str| {
         let name = name.trim();
-        let known = collection.knows_field(name);
-        if known { Ok(name.to_owned()) } else { Err(FilterError::UnknownField { field: name.to_owned() }) }
+        let root = Path::parse(name)?.resolved_in(collection).root().to_owned();
+        let single = !name.contains(['.', '[']);
+        let known = collection.knows_field(&root) || SHOWN_ONLY.contains(&(collection, name));
+        if single && known { Ok(root) } else { Err(FilterError::UnknownField { field: name.to_owned() }) }
     };
     text.split(',').map(field).collect()
 }
@@ -393,10 +419,34 @@ mod tests {
     }
 
     #[test]
+    fn quotes_and_backslashes_of_a_text_are_escaped_within_quotes() {
+        let values = |text: &str| -> Vec<String> {
+            let filter = Filter::parse(text, Collection::Flows).unwrap();
+            filter.values().iter().map(|literal| literal.text().to_owned()).collect()
+        };
+        assert_eq!(values(r#"etag=="\"7e05\"""#), [r#""7e05""#]);
+        assert_eq!(values(r#"name=="a\\","b\c""#), [r"a\", r"b\c"]);
+        assert!(Filter::parse(r#"name=="a\""#, Collection::Flows).is_err());
+    }
+
+    #[test]
     fn without_an_operator_it_is_a_projection() {
         let fields = Property::parse("name,state", Collection::Flows);
         assert_eq!(fields, Ok(Property::Projection(vec!["name".into(), "state".into()])));
         assert!(Property::parse("name,colour", Collection::Flows).is_err());
+        assert!(Property::parse("name,flowSpec.id", Collection::Flows).is_err());
+    }
+
+    #[test]
+    fn what_is_only_shown_can_be_returned_but_not_filtered_by() {
+        let fields = |text, collection| match Property::parse(text, collection) {
+            Ok(Property::Projection(fields)) => fields,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fields("name,runs", Collection::Flows), ["name", "runs"]);
+        assert_eq!(fields("flowId,state", Collection::Runs), ["flowId", "metrics"]);
+        assert!(Property::parse("runs==x", Collection::Flows).is_err());
+        assert!(Property::parse("runs", Collection::Runs).is_err());
     }
 
     #[test]
@@ -416,6 +466,15 @@ mod tests {
         fn a_filter_reads_its_own_text_again(value in "[a-z \"]{0,8}", sign in "==|!=|>|<=") {
             if let Ok(filter) = Filter::parse(&format!("name{sign}{value}"), Collection::Flows) {
                 prop_assert_eq!(Filter::parse(filter.text(), Collection::Flows), Ok(filter));
+            }
+        }
+
+        #[test]
+        fn a_quoted_text_is_read_as_it_was(value: String) {
+            if let Ok(filter) = Filter::parse(&format!("name=={}", quoted(&value)), Collection::Flows) {
+                prop_assert_eq!(filter.values()[0].text(), value);
+            } else {
+                prop_assert!(value.len() > FILTER_BYTES_MAX / 2);
             }
         }
 

@@ -93,33 +93,12 @@ pub struct LastRunDetails {
     pub completed_at_ms: Option<i64>,
 }
 
-/// The delta column of a `Copy` transformation (flow-service.md 16.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeltaColumn {
-    /// The column.
-    pub name: String,
-    /// How a text column is parsed; `epoch` and `epochMillis` for integers.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub date_format: Option<String>,
-    /// The zone of a text column.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub timezone: Option<String>,
-}
-
 impl Flow {
     /// The parameters of the first transformation of this name.
     #[must_use]
     pub fn transformation(&self, name: &str) -> Option<&Value> {
         let named = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some(name);
         self.transformations.iter().find(named).map(|entry| entry.get("params").unwrap_or(&Value::Null))
-    }
-
-    /// The delta column of its `Copy` transformation.
-    #[must_use]
-    pub fn delta_column(&self) -> Option<DeltaColumn> {
-        let column = self.transformation("Copy")?.get("deltaColumn")?;
-        DeltaColumn::deserialize(column).ok()
     }
 
     /// The share of bad rows, in percent, below which a run still succeeds (flow-service.md 16.5).
@@ -207,11 +186,7 @@ mod tests {
         let flow = flow(recurring());
         assert_eq!(flow.transformation("Mapping"), Some(&json!({ "mappingVersion": "0", "mappingId": "m" })));
         assert_eq!(flow.transformation("Wash"), None);
-        let delta = flow.delta_column().unwrap();
-        assert_eq!(
-            (delta.name.as_str(), delta.date_format.as_deref(), delta.timezone),
-            ("updated", Some("YYYY-MM-DD"), None)
-        );
+        assert_eq!(flow.transformation("Copy").unwrap()["deltaColumn"]["name"], "updated");
         assert_eq!(flow.partial_ingestion_percent(), Some(5.0));
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! **Invariant.** `inputRecordCount = outputRecordCount + failedRecordCount`, `outputRecordCount = createdRecordCount`.
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::diagnostic::Diagnostics;
 use crate::id::{BatchId, RunId, SourceConnectionId, TargetConnectionId};
@@ -27,7 +27,7 @@ pub struct RunRecord {
 }
 
 /// The moments of the source that a run covers, milliseconds since 1970, half open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// The first moment.
     pub start_ms: i64,
@@ -35,19 +35,21 @@ pub struct Window {
     pub end_ms: i64,
 }
 
-/// What a run is about: the same for every shape of its record.
-#[derive(Debug, Clone)]
-pub struct RunFacts<'a> {
+/// What a run is about: the same for every shape of its record. It is stored with a pending offset, so that a run can
+/// tell its story even when its flow is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFacts {
     /// The run.
     pub run: RunId,
     /// What the source is called, e.g. `MySQL`.
-    pub source_label: &'a str,
+    pub source_label: String,
     /// What it reads.
     pub source: SourceConnectionId,
     /// Where it lands.
     pub target: TargetConnectionId,
     /// The batch that its rows belong to.
-    pub batch: &'a BatchId,
+    pub batch: BatchId,
     /// Whether its flow runs just once.
     pub once: bool,
     /// What it covers; none for a whole table.
@@ -103,7 +105,7 @@ impl RunRecord {
 
     /// A run that ended well: without a promotion when there were no rows.
     #[must_use]
-    pub fn success(facts: &RunFacts<'_>, landed: &Landed, ended: Ended) -> Self {
+    pub fn success(facts: &RunFacts, landed: &Landed, ended: Ended) -> Self {
         if landed.totals.rows_in == 0 {
             return Self::no_rows(facts, &landed.notes, ended);
         }
@@ -128,7 +130,7 @@ impl RunRecord {
     /// A run that broke. `so_far` are the counters of its last attempt, where it got so far as to read.
     #[must_use]
     pub fn failed(
-        facts: &RunFacts<'_>,
+        facts: &RunFacts,
         failure: &Failure,
         so_far: Option<&Totals>,
         notes: &[String],
@@ -155,7 +157,7 @@ impl RunRecord {
         Self { metrics, activities: failed_activities(facts, failure, &error, so_far, ended) }
     }
 
-    fn no_rows(facts: &RunFacts<'_>, notes: &[String], ended: Ended) -> Self {
+    fn no_rows(facts: &RunFacts, notes: &[String], ended: Ended) -> Self {
         let mut summary = json!({ "status": RunStatus::Success });
         note(&mut summary, notes);
         let metrics = json!({
@@ -214,7 +216,7 @@ fn note(summary: &mut Value, notes: &[String]) {
     }
 }
 
-fn copy_succeeded(facts: &RunFacts<'_>, totals: &Totals, landed_at_ms: i64) -> Value {
+fn copy_succeeded(facts: &RunFacts, totals: &Totals, landed_at_ms: i64) -> Value {
     let mut copy = copy(facts, landed_at_ms, &json!({ "status": RunStatus::Success }));
     copy["sizeSummary"] = json!({ "inputBytes": totals.bytes_in, "outputBytes": totals.bytes_in });
     copy["recordSummary"] = json!({ "inputRecordCount": totals.rows_in, "outputRecordCount": totals.rows_in });
@@ -222,7 +224,7 @@ fn copy_succeeded(facts: &RunFacts<'_>, totals: &Totals, landed_at_ms: i64) -> V
     copy
 }
 
-fn copy(facts: &RunFacts<'_>, completed_at_ms: i64, summary: &Value) -> Value {
+fn copy(facts: &RunFacts, completed_at_ms: i64, summary: &Value) -> Value {
     let mut lasted = duration(facts.started_at_ms, completed_at_ms);
     if let Some(Window { start_ms, end_ms }) = facts.window {
         lasted["extensions"] = json!({ "windowStart": start_ms, "windowEnd": end_ms });
@@ -231,7 +233,7 @@ fn copy(facts: &RunFacts<'_>, completed_at_ms: i64, summary: &Value) -> Value {
     summary["extensions"] = if facts.once { json!({ "type": "one-time" }) } else { json!({}) };
     json!({
         "id": COPY_ACTIVITY,
-        "name": format!("{} Copy Activity", in_activities(facts.source_label)),
+        "name": format!("{} Copy Activity", in_activities(&facts.source_label)),
         "updatedAtUTC": 0,
         "durationSummary": lasted,
         "latencySummary": {},
@@ -243,7 +245,7 @@ fn copy(facts: &RunFacts<'_>, completed_at_ms: i64, summary: &Value) -> Value {
     })
 }
 
-fn promotion_succeeded(facts: &RunFacts<'_>, landed: &Landed, errors: &[Value], ended: Ended) -> Value {
+fn promotion_succeeded(facts: &RunFacts, landed: &Landed, errors: &[Value], ended: Ended) -> Value {
     let Totals { rows_in, rows_out, rows_rejected, bytes_in, bytes_out } = landed.totals;
     let mut summary = json!({ "status": RunStatus::Success });
     if !errors.is_empty() {
@@ -258,7 +260,7 @@ fn promotion_succeeded(facts: &RunFacts<'_>, landed: &Landed, errors: &[Value], 
     promotion
 }
 
-fn promotion(facts: &RunFacts<'_>, ended: Ended, summary: &Value) -> Value {
+fn promotion(facts: &RunFacts, ended: Ended, summary: &Value) -> Value {
     json!({
         "id": PROMOTION_ACTIVITY,
         "name": "Promotion Activity",
@@ -273,9 +275,9 @@ fn promotion(facts: &RunFacts<'_>, ended: Ended, summary: &Value) -> Value {
     })
 }
 
-/// The activities up to the one that broke.
+/// The activities up to the one that broke, as far as they are known.
 fn failed_activities(
-    facts: &RunFacts<'_>,
+    facts: &RunFacts,
     failure: &Failure,
     error: &Value,
     so_far: Option<&Totals>,
@@ -288,8 +290,13 @@ fn failed_activities(
         copy["statusSummary"]["extensions"]["errorDetail"] = detail(failure).into();
         return vec![copy];
     }
-    let copied = copy_succeeded(facts, &so_far.copied().unwrap_or_default(), ended.landed_at_ms);
-    vec![copied, promotion(facts, ended, &summary)]
+    let mut promotion = promotion(facts, ended, &summary);
+    let Some(totals) = so_far else {
+        // Nothing is known of a copy, and there is no batch to refer to.
+        promotion["targetInfo"] = json!([connection(facts.target, "TargetConnection")]);
+        return vec![promotion];
+    };
+    vec![copy_succeeded(facts, totals, ended.landed_at_ms), promotion]
 }
 
 /// The whole story of a failure: what went wrong, and what to do.
@@ -301,20 +308,14 @@ fn detail(failure: &Failure) -> String {
 }
 
 /// Names the connection of an activity, and the job behind it.
-fn reference(connection: impl Serialize, kind: &str, job: &str, id: &str) -> Value {
-    json!({ "id": connection, "type": kind, "reference": { "type": job, "ids": [id] } })
+fn reference(id: impl Serialize, kind: &str, job: &str, job_id: &str) -> Value {
+    let mut named = connection(id, kind);
+    named["reference"] = json!({ "type": job, "ids": [job_id] });
+    named
 }
 
-/// The window as a run's `params` show it, in seconds (flow-service.md 5, 17.1).
-#[must_use]
-pub fn window_params(started_at_ms: i64, window: Window) -> Map<String, Value> {
-    let seconds = |ms: i64| Value::from(ms.div_euclid(1000));
-    let params = [
-        ("startTime", seconds(started_at_ms)),
-        ("windowStartTime", seconds(window.start_ms)),
-        ("windowEndTime", seconds(window.end_ms)),
-    ];
-    params.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+fn connection(id: impl Serialize, kind: &str) -> Value {
+    json!({ "id": id, "type": kind })
 }
 
 /// A source's label as activities spell it: the published records write MariaDB with a blank (flow-service.md 17.4).
@@ -332,21 +333,17 @@ mod tests {
 
     const ENDED: Ended = Ended { landed_at_ms: 1_700_000_180_000, completed_at_ms: 1_700_000_195_000 };
 
-    fn facts(batch: &BatchId) -> RunFacts<'_> {
+    fn facts() -> RunFacts {
         RunFacts {
             run: "0c7e9a52-6a4d-4d0b-9f3e-5b1f2f6f9a10".parse().unwrap(),
-            source_label: "MySQL",
+            source_label: "MySQL".into(),
             source: "11111111-3a3f-4b57-8a44-1d4c2c1f8a01".parse().unwrap(),
             target: "22222222-3a3f-4b57-8a44-1d4c2c1f8a01".parse().unwrap(),
-            batch,
+            batch: "01HF7YAT00000000000000000A".parse().unwrap(),
             once: true,
             window: None,
             started_at_ms: 1_700_000_160_000,
         }
-    }
-
-    fn batch() -> BatchId {
-        "01HF7YAT00000000000000000A".parse().unwrap()
     }
 
     fn landed(rows_rejected: u64) -> Landed {
@@ -401,21 +398,16 @@ mod tests {
 
     #[test]
     fn a_successful_run_shows_both_activities() {
-        let record = RunRecord::success(&facts(&batch()), &landed(0), ENDED);
+        let record = RunRecord::success(&facts(), &landed(0), ENDED);
         assert_json_snapshot!("success", shown(&record));
     }
 
     #[test]
     fn a_recurring_run_shows_its_window_and_its_tolerated_rows() {
         let window = Window { start_ms: 1_699_999_200_000, end_ms: 1_700_000_100_000 };
-        let batch = batch();
-        let facts = RunFacts { once: false, window: Some(window), ..facts(&batch) };
+        let facts = RunFacts { once: false, window: Some(window), ..facts() };
         let record = RunRecord::success(&facts, &landed(10), ENDED);
         assert_json_snapshot!("tolerated", shown(&record));
-        let params = Value::from(window_params(facts.started_at_ms, window));
-        let expected =
-            json!({ "startTime": 1_700_000_160, "windowStartTime": 1_699_999_200, "windowEndTime": 1_700_000_100 });
-        assert_eq!(params, expected);
     }
 
     #[test]
@@ -423,13 +415,13 @@ mod tests {
         let mut landed = landed(0);
         landed.diagnostics.record("born", Reason::ZeroDate, "null", Some("7".into()), "0000-00-00");
         landed.notes.push("read by one connection: the account lacks RELOAD".into());
-        let record = RunRecord::success(&facts(&batch()), &landed, ENDED);
+        let record = RunRecord::success(&facts(), &landed, ENDED);
         assert_json_snapshot!("diagnostics", json!([record.metrics["recordSummary"], record.metrics["statusSummary"]]));
     }
 
     #[test]
     fn a_run_without_rows_shows_only_the_copy() {
-        let record = RunRecord::success(&facts(&batch()), &Landed::default(), ENDED);
+        let record = RunRecord::success(&facts(), &Landed::default(), ENDED);
         assert_json_snapshot!("no_rows", shown(&record));
     }
 
@@ -440,15 +432,29 @@ mod tests {
             message: "could not log in to 127.0.0.1:3306 as reader".into(),
             hint: Some("check username and password".into()),
         };
-        let record = RunRecord::failed(&facts(&batch()), &failure, None, &[], ENDED);
+        let record = RunRecord::failed(&facts(), &failure, None, &[], ENDED);
         assert_json_snapshot!("failed_source", shown(&record));
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_known_shows_neither_a_copy_nor_a_batch() {
+        let shown_at = |stage| {
+            let failure = Failure { stage, message: "the table was replaced".into(), hint: None };
+            RunRecord::failed(&facts(), &failure, None, &[], ENDED)
+        };
+        let lake = shown_at(Stage::Lake);
+        assert_json_snapshot!("failed_before_landing", shown(&lake));
+        let data = shown_at(Stage::Data);
+        assert_eq!(data.activities.len(), 1);
+        assert_eq!(data.activities[0]["statusSummary"]["errors"][0]["code"], "CONNECTOR-2001-500");
+        assert_eq!(data.activities[0]["targetInfo"], lake.activities[0]["targetInfo"]);
     }
 
     #[test]
     fn a_run_whose_lake_broke_names_the_promotion() {
         let failure = Failure { stage: Stage::Lake, message: "no space left below file:///lake".into(), hint: None };
         let notes = ["the first attempt lost its connection".to_owned()];
-        let record = RunRecord::failed(&facts(&batch()), &failure, Some(&landed(0).totals), &notes, ENDED);
+        let record = RunRecord::failed(&facts(), &failure, Some(&landed(0).totals), &notes, ENDED);
         assert_json_snapshot!("failed_lake", shown(&record));
     }
 }

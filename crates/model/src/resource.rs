@@ -61,19 +61,6 @@ impl LastOperation {
             operation: operation.into(),
         }
     }
-
-    /// An operation that ended well.
-    #[must_use]
-    pub fn completed(operation: &str, ops: Option<Value>, now_ms: i64) -> Self {
-        Self {
-            started: now_ms,
-            updated: now_ms,
-            percent_completed: Some(100.0),
-            status: Some(serde_json::json!({ "value": "completed", "errors": [] })),
-            ops,
-            operation: operation.to_owned(),
-        }
-    }
 }
 
 /// When something was done, and by whom.

@@ -6,8 +6,6 @@ use crate::id::{OrgId, SandboxId, UserId};
 
 /// The sandbox that is meant when a caller names none (flow-service.md 2.3).
 pub const DEFAULT_SANDBOX: &str = "prod";
-/// The region that every sandbox shows.
-pub const REGION: &str = "VA7";
 
 /// Where a resource lives: no query ever leaves it, an id from another scope is not found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -99,7 +99,7 @@ pub(crate) struct Copy {
     /// Table to copy, as `explore` lists it
     #[arg(long, env = "HEADWATERS_TABLE", value_name = "DB.TABLE")]
     pub(crate) table: String,
-    /// Delta table to copy into: a path, a file:// or an s3:// URL
+    /// Delta table to copy into: a path or a file:// URL (s3:// is refused until a build brings it)
     #[arg(long, env = "HEADWATERS_TO", value_name = "URL")]
     pub(crate) to: String,
     /// Columns to copy, in this order [default: all]

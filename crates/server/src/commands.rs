@@ -24,6 +24,12 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
         .map_err(|error| CliError::other(format!("could not write the result: {error}")))
 }
 
+/// Tells a person what they should know, beside the result.
+#[expect(clippy::print_stderr, reason = "a warning of a command belongs on standard error")]
+pub(crate) fn warn(text: &str) {
+    eprintln!("warning: {text}");
+}
+
 /// A choice of the command line as it stands in the configuration file.
 pub(crate) fn parsed<T: ValueEnum>(config: &Config, key: &'static str) -> Result<Option<T>, CliError> {
     let text = config.option::<String>(None, key)?;

@@ -76,7 +76,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "engine.memory_bytes",
         default: "134217728",
-        meaning: "memory for rows on their way, shared by all readers of a run",
+        meaning: "memory for rows on their way, shared by all runs that go on at a time",
     },
     Setting {
         key: "engine.readers_max",

@@ -20,9 +20,6 @@ use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::exit::CliError;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Wrong usage ends here with clap's own text and exit code 2.
     let cli = Cli::parse();

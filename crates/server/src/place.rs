@@ -91,13 +91,14 @@ pub(crate) fn control(
     config: &Config,
     work: tokio::runtime::Handle,
 ) -> Result<Control, CliError> {
-    let engine = Arc::new(wire::engine(config)?);
+    let settings = settings(config)?;
+    let engine = Arc::new(wire::engine(config, settings.runs_at_once)?);
     let ports = Ports {
         sources: Arc::new(wire::SourcesPort(headwaters_source::registry::sources())),
         executor: Arc::new(wire::ExecutorPort { engine: Arc::clone(&engine), work }),
         lakes: Arc::new(wire::LakesPort { engine, root: lake }),
     };
-    Control::new(store, ports, Arc::new(wire::SystemClock), signing_key, settings(config)?)
+    Control::new(store, ports, Arc::new(wire::SystemClock), signing_key, settings)
         .map_err(|error| CliError::other(with_causes(&error)))
 }
 

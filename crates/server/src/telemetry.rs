@@ -13,7 +13,7 @@ use crate::exit::CliError;
 /// What is logged when nothing else is asked for.
 const DEFAULT_FILTER: &str = "info";
 /// What the commands without a server log: what a person must know.
-const QUIET_FILTER: &str = "error";
+const QUIET_FILTER: &str = "warn";
 
 /// Starts logging to standard error: `HEADWATERS_LOG` (or `log` in the file) is a filter such as `info` or
 /// `headwaters_engine=debug`, `HEADWATERS_LOG_FORMAT` is `text` or `json`.

@@ -23,10 +23,13 @@ use crate::config::Config;
 use crate::exit::{CliError, Kind};
 
 /// The engine as the configuration wants it, over the sources of this build.
-pub(crate) fn engine(config: &Config) -> Result<Engine, CliError> {
+///
+/// `engine.memory_bytes` is for the whole process: each of the jobs that may run at a time gets its part.
+pub(crate) fn engine(config: &Config, jobs_at_once: usize) -> Result<Engine, CliError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let readers: usize = config.setting("engine.readers_max")?;
-    let budget = Budget::divide(config.setting("engine.memory_bytes")?, readers.min(cores));
+    let memory_bytes: usize = config.setting("engine.memory_bytes")?;
+    let budget = Budget::divide(memory_bytes / jobs_at_once.max(1), readers.min(cores));
     Ok(Engine::new(headwaters_source::registry::sources(), budget))
 }
 
@@ -69,8 +72,11 @@ impl ports::Sources for SourcesPort {
     }
 
     fn masked(&self, access: &SourceAccess) -> Map<String, Value> {
-        // Without its source nobody knows which parts are secret, so only what is surely none is shown.
-        self.of(access).map_or_else(|_| access.params.clone(), |source| source.masked(access))
+        match self.of(access) {
+            Ok(source) => source.masked(access),
+            // Without its source nobody knows which parts are secret, so no text is shown.
+            Err(_) => access.params.keys().map(|key| (key.clone(), Value::from("*****"))).collect(),
+        }
     }
 
     fn probe<'a>(

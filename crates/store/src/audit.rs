@@ -26,6 +26,8 @@ pub struct AuditEntry<'a> {
     pub resource: ResourceRef,
     /// The version that came of it.
     pub etag: Option<&'a Etag>,
+    /// The request that asked for it, as it stands in the log; none for what the service does by itself.
+    pub request_id: Option<&'a str>,
     /// Whether it was allowed; refused attempts are recorded too.
     pub allowed: bool,
 }
@@ -48,6 +50,8 @@ pub struct AuditRecord {
     pub resource_id: String,
     /// The version that came of it.
     pub etag: Option<String>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
     /// Whether it was allowed.
     pub allowed: bool,
 }
@@ -65,8 +69,9 @@ impl Tx {
     /// Records an act, in the transaction that does it.
     pub async fn audit(&mut self, entry: &AuditEntry<'_>) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "insert into audit (id, org, sandbox, at_us, user_id, client_id, action, collection, resource_id, etag, allowed)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "insert into audit (id, org, sandbox, at_us, user_id, client_id, action, collection, resource_id, etag,
+                 request_id, allowed)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         );
         let query = query
             .bind(Uuid::now_v7().to_string())
@@ -79,6 +84,7 @@ impl Tx {
             .bind(entry.resource.collection.name())
             .bind(entry.resource.id.as_str())
             .bind(entry.etag.map(Etag::as_str))
+            .bind(entry.request_id)
             .bind(entry.allowed);
         query.execute(self.connection()).await?;
         Ok(())
@@ -89,7 +95,8 @@ impl Store {
     /// Reads what was recorded in every scope, the newest first, [`AUDIT_RECORDS_MAX`] records at most.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         let text = sqlx::query(
-            "select at_us, user_id, client_id, action, collection, resource_id, etag, allowed from audit
+            "select at_us, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
+             from audit
              where at_us >= $1 and ($2 is null or resource_id = $2) order by at_us desc, id desc limit $3",
         );
         let text = text
@@ -106,6 +113,7 @@ impl Store {
                 collection: rows::value(row, "collection")?,
                 resource_id: rows::value(row, "resource_id")?,
                 etag: rows::value(row, "etag")?,
+                request_id: rows::value(row, "request_id")?,
                 allowed: rows::value(row, "allowed")?,
             })
         };

@@ -56,6 +56,9 @@ pub enum StoreError {
     /// The lease of the run is not ours any more; whoever has it goes on.
     #[error("the lease of {0} was lost")]
     LeaseLost(ResourceRef),
+    /// The commit that a settlement is about was settled by somebody else; there is nothing left to do.
+    #[error("the commit of {0} is settled already")]
+    Settled(ResourceRef),
     /// Store and table do not agree on an ordinal and nothing explains why: a person must look (docs/architecture.md,
     /// section 4). The flow stops; it never guesses.
     #[error(
@@ -112,6 +115,16 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy(_))
+    }
+
+    /// What to do about it, where that is known and not in the sentence.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy(_) => Some("it is busy: try again in a moment"),
+            Self::Full(_) => Some("it is full: free space on the disk of the data directory"),
+            _ => None,
+        }
     }
 
     pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {

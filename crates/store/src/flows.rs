@@ -1,5 +1,6 @@
 //! Flows: when they are due, and what may not be deleted because they use it.
 
+use headwaters_model::etag::Etag;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::{ConnectionId, FlowId, SourceConnectionId, TargetConnectionId};
 use headwaters_model::resource::Resource;
@@ -66,25 +67,27 @@ impl Tx {
         first_id(query.fetch_optional(self.connection()).await?)
     }
 
-    /// Deletes the source connections of a base connection that no flow uses (flow-service.md 13.3), and names them.
+    /// Deletes the source connections of a base connection that no flow uses (flow-service.md 13.3), and names them with
+    /// their versions.
     pub async fn delete_unused_sources(
         &mut self,
         connection: ConnectionId,
-    ) -> Result<Vec<SourceConnectionId>, StoreError> {
+    ) -> Result<Vec<(SourceConnectionId, Etag)>, StoreError> {
         let query = sqlx::query(
             "delete from source_connection
              where org = $1 and sandbox = $2 and base_connection_id = $3 and not exists (
                  select 1 from flow f where f.source_connection_id = source_connection.id
                  and f.org = source_connection.org and f.sandbox = source_connection.sandbox)
-             returning id",
+             returning id, etag",
         );
         let query = query.bind(self.org()).bind(self.sandbox()).bind(connection.to_string());
-        query.fetch_all(self.connection()).await?.iter().map(|row| rows::parsed(row, "id")).collect()
+        let deleted = query.fetch_all(self.connection()).await?;
+        deleted.iter().map(|row| Ok((rows::parsed(row, "id")?, rows::parsed(row, "etag")?))).collect()
     }
 }
 
 impl Store {
-    /// Flows in use whose instant has come, the longest due first.
+    /// Flows in use whose instant has come, the longest due first. A row that can not be read is logged and left out.
     pub async fn due_flows(&self, now_ms: i64, limit: u32) -> Result<Vec<DueFlow>, StoreError> {
         let query = sqlx::query(
             "select f.*, s.name as sandbox_name from flow f join sandbox s on s.id = f.sandbox
@@ -95,23 +98,7 @@ impl Store {
             let scope = rows::scope(row)?;
             Ok(DueFlow { flow: rows::resource(row, &scope)?, due_ms: rows::time_ms(row, "next_due_at_us")?, scope })
         };
-        found.iter().map(due).collect()
-    }
-
-    /// The next moment at which there may be something to do, milliseconds since 1970: a flow is due, a waiting run could
-    /// be claimed, or a lease ends.
-    pub async fn next_wake_up(&self) -> Result<Option<i64>, StoreError> {
-        let query = sqlx::query(
-            "select min(at_us) as at_us from (
-                 select min(next_due_at_us) as at_us from flow where state = 'enabled' and next_due_at_us is not null
-                 union all
-                 select min(r.due_at_us) from run r where r.status = 'scheduled'
-                 and exists (select 1 from flow f where f.id = r.flow_id and f.state = 'enabled')
-                 and not exists (select 1 from run o where o.flow_id = r.flow_id and o.status = 'inProgress')
-                 union all
-                 select min(coalesce(lease_until_us, 0)) from run where status = 'inProgress') moments",
-        );
-        rows::time_ms_opt(&query.fetch_one(self.readers()).await?, "at_us")
+        Ok(found.iter().map(due).filter_map(rows::readable).collect())
     }
 }
 

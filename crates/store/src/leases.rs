@@ -12,12 +12,19 @@ use headwaters_model::id::{BatchId, RunId};
 use headwaters_model::metrics::RunRecord;
 use headwaters_model::resource::Resource;
 use headwaters_model::run::{Run, RunStatus};
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use tracing::error;
 
 use crate::db::Store;
 use crate::error::StoreError;
 use crate::rows;
 use crate::tx::Tx;
+
+/// How many runs that can not be read one call looks past.
+const CLAIM_TRIES_MAX: usize = 8;
+/// How long a run that can not be read is left alone, in milliseconds.
+const DAMAGED_PAUSE_MS: i64 = 3_600_000;
 
 /// A run that is ours until the lease ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,31 +41,35 @@ pub struct Claim {
 
 impl Store {
     /// Claims the run that has waited longest: one whose worker let its lease end, else one that is due and whose flow
-    /// is in use and has no run at work.
+    /// is in use and has no run at work. One that can not be read is logged and put aside.
     pub async fn claim_run(&self, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Option<Claim>, StoreError> {
-        let mut found = self.writer().begin_with("begin immediate").await?;
-        let query = sqlx::query(
-            "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
-             where r.status = 'inProgress' and (r.lease_until_us is null or r.lease_until_us <= $1)
-             order by r.lease_until_us, r.id limit 1",
-        );
-        let mut row = query.bind(rows::us(now_ms)).fetch_optional(&mut *found).await?;
-        if row.is_none() {
-            let query = sqlx::query(
-                "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
-                 where r.status = 'scheduled' and r.due_at_us <= $1
-                 and exists (select 1 from flow f where f.id = r.flow_id and f.state = 'enabled')
-                 and not exists (select 1 from run o where o.flow_id = r.flow_id and o.status = 'inProgress')
-                 order by r.due_at_us, r.id limit 1",
-            );
-            row = query.bind(rows::us(now_ms)).fetch_optional(&mut *found).await?;
+        for _ in 0..CLAIM_TRIES_MAX {
+            let mut found = self.writer().begin_with("begin immediate").await?;
+            let Some(row) = claimable(&mut found, now_ms).await? else { return Ok(None) };
+            let scope = rows::scope(&row)?;
+            let mut tx = Tx::new(found, scope, Arc::clone(self.vault()));
+            let claim = match tx.take(&row, owner, now_ms, lease_ms).await {
+                Err(damage @ StoreError::Damaged { .. }) => {
+                    drop(tx);
+                    self.put_aside(&row, &damage, now_ms).await?;
+                    continue;
+                }
+                taken => taken?,
+            };
+            tx.commit().await?;
+            return Ok(Some(claim));
         }
-        let Some(row) = row else { return Ok(None) };
-        let scope = rows::scope(&row)?;
-        let mut tx = Tx::new(found, scope, Arc::clone(self.vault()));
-        let claim = tx.take(&row, owner, now_ms, lease_ms).await?;
-        tx.commit().await?;
-        Ok(Some(claim))
+        Ok(None)
+    }
+
+    /// Moves a run that can not be read behind the others, so that it is not claimed first for ever.
+    async fn put_aside(&self, row: &SqliteRow, damage: &StoreError, now_ms: i64) -> Result<(), StoreError> {
+        let id: &str = rows::value(row, "id")?;
+        error!(run = id, error = damage as &dyn std::error::Error, "a run can not be read and is put aside");
+        let query = sqlx::query("update run set due_at_us = $1, lease_until_us = $1 where id = $2");
+        let until_ms = now_ms.saturating_add(DAMAGED_PAUSE_MS);
+        query.bind(rows::us(until_ms)).bind(id).execute(self.writer()).await?;
+        Ok(())
     }
 
     /// Prolongs a lease. False means that it is not ours any more: stop working.
@@ -78,6 +89,27 @@ impl Store {
         query.bind(run.to_string()).bind(owner).execute(self.writer()).await?;
         Ok(())
     }
+}
+
+/// The run that has waited longest; the write lock is held.
+async fn claimable(connection: &mut SqliteConnection, now_ms: i64) -> Result<Option<SqliteRow>, StoreError> {
+    let query = sqlx::query(
+        "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
+         where r.status = 'inProgress' and (r.lease_until_us is null or r.lease_until_us <= $1)
+         order by r.lease_until_us, r.id limit 1",
+    );
+    let given_up = query.bind(rows::us(now_ms)).fetch_optional(&mut *connection).await?;
+    if given_up.is_some() {
+        return Ok(given_up);
+    }
+    let query = sqlx::query(
+        "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
+         where r.status = 'scheduled' and r.due_at_us <= $1
+         and exists (select 1 from flow f where f.id = r.flow_id and f.state = 'enabled')
+         and not exists (select 1 from run o where o.flow_id = r.flow_id and o.status = 'inProgress')
+         order by r.due_at_us, r.id limit 1",
+    );
+    Ok(query.bind(rows::us(now_ms)).fetch_optional(connection).await?)
 }
 
 impl Tx {

@@ -31,7 +31,7 @@ pub use db::{Store, StoreOptions};
 pub use error::{Outdated, StoreError};
 pub use flows::DueFlow;
 pub use leases::Claim;
-pub use offsets::{Offset, PendingCommit, Promotion};
+pub use offsets::{LeftBehind, Offset, PendingCommit, Promotion};
 pub use resources::{Stored, Table};
 pub use runs::{Attempt, AttemptEnd, AttemptRecord, Settlement};
 pub use tx::Tx;

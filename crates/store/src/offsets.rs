@@ -5,10 +5,13 @@
 
 use headwaters_model::id::{DataSetId, FlowId, RunId};
 use headwaters_model::job::Landed;
+use headwaters_model::metrics::RunFacts;
 use headwaters_model::offset::Ordinal;
+use headwaters_model::sandbox::Scope;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 
+use crate::db::Store;
 use crate::error::StoreError;
 use crate::rows;
 use crate::tx::Tx;
@@ -41,6 +44,19 @@ pub struct PendingCommit {
     pub landed: Landed,
     /// When the last file was written, milliseconds since 1970.
     pub landed_at_ms: i64,
+    /// What else the run's record tells; the flow may be gone when the run is settled.
+    pub facts: RunFacts,
+}
+
+/// What is pending of a run that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftBehind {
+    /// Where it stands in the table.
+    place: i64,
+    /// Where it lives.
+    pub scope: Scope,
+    /// What was about to be committed.
+    pub pending: PendingCommit,
 }
 
 /// What becomes of the offset when an attempt is over.
@@ -78,8 +94,8 @@ impl Tx {
     pub async fn put_pending(&mut self, pending: &PendingCommit) -> Result<(), StoreError> {
         let query = sqlx::query(
             "insert into pending_offset
-                 (flow_id, data_set_id, ordinal, org, sandbox, run_id, base, value, landed, landed_at_us)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 (flow_id, data_set_id, ordinal, org, sandbox, run_id, base, value, landed, landed_at_us, facts)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         );
         let query = query
             .bind(pending.flow.to_string())
@@ -91,7 +107,8 @@ impl Tx {
             .bind(pending.base.map(|base| base.0))
             .bind(rows::to_json("an offset", &pending.next)?)
             .bind(rows::to_json("what was landed", &pending.landed)?)
-            .bind(rows::us(pending.landed_at_ms));
+            .bind(rows::us(pending.landed_at_ms))
+            .bind(rows::to_json("the facts of a run", &pending.facts)?);
         query.execute(self.connection()).await?;
         Ok(())
     }
@@ -99,24 +116,43 @@ impl Tx {
     /// What the flow's attempts were about to commit, the oldest first.
     pub async fn pending(&mut self, flow: FlowId, data_set: &DataSetId) -> Result<Vec<PendingCommit>, StoreError> {
         let query = sqlx::query(
-            "select ordinal, run_id, base, value, landed, landed_at_us from pending_offset
+            "select * from pending_offset
              where flow_id = $1 and data_set_id = $2 and org = $3 and sandbox = $4 order by ordinal",
         );
         let query = query.bind(flow.to_string()).bind(data_set.as_str()).bind(self.org()).bind(self.sandbox());
         let found = query.fetch_all(self.connection()).await?;
-        let pending = |row| {
-            Ok(PendingCommit {
-                flow,
-                data_set: data_set.clone(),
-                run: rows::parsed(row, "run_id")?,
-                ordinal: Ordinal(rows::value(row, "ordinal")?),
-                base: ordinal(row, "base")?,
-                next: rows::json(row, "value")?,
-                landed: rows::json(row, "landed")?,
-                landed_at_ms: rows::time_ms(row, "landed_at_us")?,
-            })
-        };
-        found.iter().map(pending).collect()
+        found.iter().map(pending_commit).collect()
+    }
+
+    /// Forgets the attempts and offsets of a flow that is gone, unless something of it is pending: a commit that may
+    /// still be made, or be found.
+    pub async fn forget_flow(&mut self, flow: FlowId) -> Result<(), StoreError> {
+        for text in [
+            "delete from attempt where flow_id = $1 and org = $2 and sandbox = $3
+             and not exists (select 1 from pending_offset p where p.flow_id = $1)",
+            "delete from offset_reached where flow_id = $1 and org = $2 and sandbox = $3
+             and not exists (select 1 from pending_offset p where p.flow_id = $1)",
+        ] {
+            let query = sqlx::query(text).bind(flow.to_string()).bind(self.org()).bind(self.sandbox());
+            query.execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what an attempt was about to commit: it can not be committed any more.
+    pub async fn drop_pending(&mut self, pending: &PendingCommit) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "delete from pending_offset
+             where flow_id = $1 and data_set_id = $2 and org = $3 and sandbox = $4 and ordinal = $5",
+        );
+        let query = query
+            .bind(pending.flow.to_string())
+            .bind(pending.data_set.as_str())
+            .bind(self.org())
+            .bind(self.sandbox())
+            .bind(pending.ordinal.0);
+        query.execute(self.connection()).await?;
+        Ok(())
     }
 
     /// Moves the offset as far as the outcome of an attempt allows.
@@ -192,6 +228,39 @@ impl Tx {
         query.execute(self.connection()).await?;
         Ok(())
     }
+}
+
+impl Store {
+    /// What is pending of runs that are over, in all scopes, the oldest first; `after` is the last one of the page
+    /// before. A row that can not be read is logged and left out.
+    pub async fn left_behind(&self, after: Option<&LeftBehind>, limit: u32) -> Result<Vec<LeftBehind>, StoreError> {
+        let query = sqlx::query(
+            "select p.rowid as place, p.*, s.name as sandbox_name from pending_offset p
+             join sandbox s on s.id = p.sandbox join run r on r.id = p.run_id
+             where r.status not in ('scheduled', 'inProgress') and p.rowid > $1 order by p.rowid limit $2",
+        );
+        let query = query.bind(after.map_or(0, |last| last.place)).bind(i64::from(limit));
+        let found = query.fetch_all(self.readers()).await?;
+        let left = |row| {
+            let place = rows::value(row, "place")?;
+            Ok(LeftBehind { place, scope: rows::scope(row)?, pending: pending_commit(row)? })
+        };
+        Ok(found.iter().map(left).filter_map(rows::readable).collect())
+    }
+}
+
+fn pending_commit(row: &SqliteRow) -> Result<PendingCommit, StoreError> {
+    Ok(PendingCommit {
+        flow: rows::parsed(row, "flow_id")?,
+        data_set: rows::parsed(row, "data_set_id")?,
+        run: rows::parsed(row, "run_id")?,
+        ordinal: Ordinal(rows::value(row, "ordinal")?),
+        base: ordinal(row, "base")?,
+        next: rows::json(row, "value")?,
+        landed: rows::json(row, "landed")?,
+        landed_at_ms: rows::time_ms(row, "landed_at_us")?,
+        facts: rows::json(row, "facts")?,
+    })
 }
 
 fn ordinal(row: &SqliteRow, column: &str) -> Result<Option<Ordinal>, StoreError> {

@@ -14,7 +14,9 @@ use headwaters_model::resource::{Kind, Resource, ResourceRef};
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
-use sqlx::Row as _;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Row as _, Sqlite};
 
 use crate::error::{Outdated, StoreError};
 use crate::filter::{Selection, bind_all};
@@ -89,8 +91,18 @@ tables! {
 impl Tx {
     /// Stores a new resource of this scope.
     pub async fn insert<K: Stored>(&mut self, new: &Resource<K>) -> Result<(), StoreError> {
-        let body = rows::to_json(K::COLLECTION.noun(), &new.body)?;
-        let query = sqlx::query(K::TABLE.insert)
+        let query = self.bind_new(sqlx::query(K::TABLE.insert), new)?;
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Binds the columns that all resources share, in the order of [`columns`].
+    pub(crate) fn bind_new<'q, K: Stored>(
+        &self,
+        query: Query<'q, Sqlite, SqliteArguments>,
+        new: &'q Resource<K>,
+    ) -> Result<Query<'q, Sqlite, SqliteArguments>, StoreError> {
+        Ok(query
             .bind(new.id.to_string())
             .bind(self.org())
             .bind(self.sandbox())
@@ -102,9 +114,7 @@ impl Tx {
             .bind(rows::us(new.updated.at_ms))
             .bind(new.updated.by.user.as_str())
             .bind(new.updated.by.client.as_str())
-            .bind(body);
-        query.execute(self.connection()).await?;
-        Ok(())
+            .bind(rows::to_json(K::COLLECTION.noun(), &new.body)?))
     }
 
     /// Reads a resource of this scope; an id of another one is not found.

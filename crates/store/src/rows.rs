@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite};
+use tracing::error;
 
 use crate::error::StoreError;
 
@@ -71,6 +72,11 @@ pub(crate) fn resource<K: Kind>(row: &SqliteRow, scope: &Scope) -> Result<Resour
 pub(crate) fn scope(row: &SqliteRow) -> Result<Scope, StoreError> {
     let sandbox_name = value(row, "sandbox_name")?;
     Ok(Scope { org: parsed(row, "org")?, sandbox: parsed(row, "sandbox")?, sandbox_name })
+}
+
+/// Leaves out a row that can not be read, with a line in the log: one damaged row must not hide the others.
+pub(crate) fn readable<T>(read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|error| error!(%error, "a row of the metadata store is left out")).ok()
 }
 
 fn stamp(row: &SqliteRow, [at, user, client]: [&str; 3]) -> Result<Stamp, StoreError> {

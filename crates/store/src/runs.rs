@@ -4,16 +4,18 @@
 //! an attempt sets back.
 //!
 //! **Invariant.** Settling is one transaction: the offset, the run, its batch, its flow and its data set change together
-//! or not at all, and only if the run is still the version that the caller has worked on.
+//! or not at all, and only if the run is still the version that the caller has worked on. A failure is written only by
+//! the holder of the lease: a worker that was given up can not take the run away from its successor.
 
 use headwaters_model::account::Actor;
 use headwaters_model::batch::{Batch, BatchStatus};
 use headwaters_model::data_set::{DataSet, LastBatch};
 use headwaters_model::etag::Etag;
+use headwaters_model::flow::Flow;
 use headwaters_model::id::{DataSetId, FlowId, RunId};
 use headwaters_model::offset::Ordinal;
 use headwaters_model::resource::Resource;
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunStatus};
 use serde_json::Value;
 
 use crate::audit::AuditEntry;
@@ -65,6 +67,8 @@ pub struct Settlement<'a> {
     pub run: &'a Resource<Run>,
     /// The version that the store must still hold.
     pub expected: &'a Etag,
+    /// The lease under which a failure is written. A success needs none: the table leads, and holds the rows already.
+    pub owner: Option<&'a str>,
     /// Where the run lands.
     pub data_set: &'a DataSetId,
     /// What becomes of the offset.
@@ -94,21 +98,7 @@ impl Tx {
             ", due_at_us, scheduled_for_us) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
              on conflict (flow_id, scheduled_for_us) do nothing",
         ));
-        let query = query
-            .bind(run.id.to_string())
-            .bind(self.org())
-            .bind(self.sandbox())
-            .bind(run.state.name())
-            .bind(run.etag.as_str())
-            .bind(rows::us(run.created.at_ms))
-            .bind(run.created.by.user.as_str())
-            .bind(run.created.by.client.as_str())
-            .bind(rows::us(run.updated.at_ms))
-            .bind(run.updated.by.user.as_str())
-            .bind(run.updated.by.client.as_str())
-            .bind(rows::to_json("run", &run.body)?)
-            .bind(rows::us(due_ms))
-            .bind(scheduled_for_ms.map(rows::us));
+        let query = self.bind_new(query, run)?.bind(rows::us(due_ms)).bind(scheduled_for_ms.map(rows::us));
         let made = query.execute(self.connection()).await?.rows_affected() == 1;
         if made {
             self.show_last_run(run).await?;
@@ -138,13 +128,7 @@ impl Tx {
         data_set: &DataSetId,
         now_ms: i64,
     ) -> Result<Attempt, StoreError> {
-        let query = sqlx::query(
-            "select 1 from run where id = $1 and org = $2 and sandbox = $3 and lease_owner = $4 and status = 'inProgress'",
-        );
-        let query = query.bind(run.id.to_string()).bind(self.org()).bind(self.sandbox()).bind(owner);
-        if query.fetch_optional(self.connection()).await?.is_none() {
-            return Err(StoreError::LeaseLost(run.reference()));
-        }
+        self.expect_lease(run, owner).await?;
         let ordinal = self.next_ordinal(run).await?;
         let query = sqlx::query(
             "insert into attempt (flow_id, ordinal, org, sandbox, run_id, started_at_us) values ($1, $2, $3, $4, $5, $6)",
@@ -163,6 +147,18 @@ impl Tx {
             None => (None, None),
         };
         Ok(Attempt { ordinal, base, offset, number })
+    }
+
+    /// Fails with [`StoreError::LeaseLost`] unless the run is at work and leased to this owner.
+    pub async fn expect_lease(&mut self, run: &Resource<Run>, owner: &str) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "select 1 from run where id = $1 and org = $2 and sandbox = $3 and lease_owner = $4 and status = 'inProgress'",
+        );
+        let query = query.bind(run.id.to_string()).bind(self.org()).bind(self.sandbox()).bind(owner);
+        match query.fetch_optional(self.connection()).await? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::LeaseLost(run.reference())),
+        }
     }
 
     /// Notes how an attempt ended.
@@ -201,10 +197,20 @@ impl Tx {
         found.iter().map(record).collect()
     }
 
-    /// Closes a run with everything that depends on it.
+    /// Closes a run with everything that depends on it. A failure is refused with [`StoreError::LeaseLost`] when
+    /// somebody else works on the run by now: it may yet succeed. A commit is settled once, whoever finds it; the second
+    /// to come gets [`StoreError::Settled`].
     pub async fn settle(&mut self, settlement: Settlement<'_>) -> Result<(), StoreError> {
-        let Settlement { run, expected, data_set, promotion, attempt, batch, by, now_ms } = settlement;
+        let Settlement { run, expected, owner, data_set, promotion, attempt, batch, by, now_ms } = settlement;
         let flow = run.body.flow_id;
+        if run.body.status() == RunStatus::Failed {
+            self.expect_lease(run, owner.unwrap_or_default()).await?;
+        }
+        if let Promotion::Table(Some(ordinal)) = promotion
+            && self.offset(flow, data_set).await?.is_some_and(|reached| reached.ordinal >= Some(ordinal))
+        {
+            return Err(StoreError::Settled(run.reference()));
+        }
         self.replace(run, expected).await?;
         self.clear_lease(run.id).await?;
         self.promote(flow, data_set, &promotion, now_ms).await?;
@@ -216,8 +222,12 @@ impl Tx {
             self.show_last_batch(data_set, batch).await?;
         }
         self.show_last_run(run).await?;
+        if self.get::<Flow>(&flow).await?.is_none() {
+            self.forget_flow(flow).await?;
+        }
         let resource = run.reference();
-        self.audit(&AuditEntry { at_ms: now_ms, by, action: "settle", resource, etag: Some(&run.etag), allowed: true })
+        let etag = Some(&run.etag);
+        self.audit(&AuditEntry { at_ms: now_ms, by, action: "settle", resource, etag, request_id: None, allowed: true })
             .await
     }
 

@@ -8,12 +8,6 @@ use crate::error::StoreError;
 use crate::rows;
 
 impl Store {
-    /// Whether there is such an organisation.
-    pub async fn has_organisation(&self, org: &OrgId) -> Result<bool, StoreError> {
-        let query = sqlx::query("select 1 from organisation where id = $1").bind(org.as_str());
-        Ok(query.fetch_optional(self.readers()).await?.is_some())
-    }
-
     /// All organisations, the oldest first.
     pub async fn organisations(&self) -> Result<Vec<OrgId>, StoreError> {
         let query = sqlx::query("select id from organisation order by created_at_us, id");

@@ -50,15 +50,6 @@ impl Tx {
         opened.collect()
     }
 
-    /// The names of the fields of a resource that are secret, without opening them.
-    pub async fn secret_fields(&mut self, owner_id: &str) -> Result<Vec<String>, StoreError> {
-        let query =
-            sqlx::query("select field from secret where owner_id = $1 and org = $2 and sandbox = $3 order by field");
-        let query = query.bind(owner_id).bind(self.org()).bind(self.sandbox());
-        let found = query.fetch_all(self.connection()).await?;
-        found.iter().map(|row| rows::value(row, "field")).collect()
-    }
-
     /// Forgets the secrets of a resource.
     pub async fn delete_secrets(&mut self, owner_id: &str) -> Result<(), StoreError> {
         let query = sqlx::query("delete from secret where owner_id = $1 and org = $2 and sandbox = $3");

@@ -150,25 +150,30 @@ impl KeyRing {
     /// Replaces the file at a path by this ring, at once or not at all.
     pub fn save(&self, path: &Path) -> Result<(), VaultError> {
         let failed = |source| VaultError::File { doing: "write", path: path.to_owned(), source };
-        let new = path.with_extension("json.new");
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        self.write_new(&new)?;
-        std::fs::rename(&new, path).map_err(failed)?;
-        sync_directory(path).map_err(failed)
+        let new = self.write_beside(path).map_err(failed)?;
+        std::fs::rename(new, path).and_then(|()| sync_directory(path)).map_err(failed)
     }
 
+    /// Makes the file at a path where there is none: whole or not at all, for whoever reads it meanwhile too.
     fn write_new(&self, path: &Path) -> Result<(), VaultError> {
         let failed = |source| VaultError::File { doing: "write", path: path.to_owned(), source };
+        let new = self.write_beside(path).map_err(failed)?;
+        // Unlike a rename, a link never takes the place of a file that is there.
+        let linked = std::fs::hard_link(&new, path);
+        std::fs::remove_file(&new).and(linked).and_then(|()| sync_directory(path)).map_err(failed)
+    }
+
+    /// Writes the ring durably into a new file of its own beside its path.
+    fn write_beside(&self, path: &Path) -> std::io::Result<PathBuf> {
         let keys = self.keys.iter().map(|key| KeyFile { id: key.id.clone(), key: STANDARD.encode(key.bytes) });
         let file = KeyRingFile { version: 1, keys: keys.collect(), signing_key: STANDARD.encode(self.signing) };
-        let text = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
-        let opened = OpenOptions::new().write(true).create_new(true).mode(KEYRING_MODE).open(path);
-        let mut file = opened.map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        sync_directory(path).map_err(failed)
+        let text = serde_json::to_vec_pretty(&file)?;
+        // A process id alone is not enough: in a container, every process is the first.
+        let new = path.with_extension(format!("json.new.{}", Uuid::now_v7()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(KEYRING_MODE).open(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        Ok(new)
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -342,6 +347,23 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, KEYRING_MODE);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(KeyRing::open(&path), Err(VaultError::Exposed { mode: 0o644, .. })));
+    }
+
+    #[test]
+    fn of_many_that_open_at_once_all_get_the_same_ring() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring.json");
+        let start = std::sync::Barrier::new(8);
+        let open = || {
+            start.wait();
+            KeyRing::open_or_create(&path).unwrap().signing
+        };
+        let rings: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(rings.iter().all(|ring| *ring == rings[0]));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

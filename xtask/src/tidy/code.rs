@@ -110,7 +110,7 @@ fn modules_for_tests(code: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The text with comments and the insides of literals blanked, line by line the same.
-fn code_only(text: &str) -> String {
+pub(super) fn code_only(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

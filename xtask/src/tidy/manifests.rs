@@ -41,13 +41,24 @@ pub(super) fn undocumented(manifest: &str, document: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Every dependency of a crate is named somewhere in its code; `code` is all of it.
+/// Every dependency of a crate is used somewhere in its code; `code` is all of it, comments and literals blanked.
 pub(super) fn unused(path: &str, manifest: &str, code: &str) -> Vec<Finding> {
     let sections = ["dependencies", "dev-dependencies"];
     let lines = sections.into_iter().flat_map(|name| section(manifest, name)).filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.split(['.', '=', ' ']).next());
-    let idle = names.filter(|name| !mentions(code, &name.replace('-', "_")));
-    idle.map(|name| format!("{path}: nothing in the crate names {name}: remove it")).collect()
+    let idle = names.filter(|name| !uses(code, &name.replace('-', "_")));
+    idle.map(|name| format!("{path}: nothing in the crate uses {name}: remove it")).collect()
+}
+
+/// Whether the code takes something of the crate: `name::…` or `use name`. A module of ours of the same name stands
+/// behind its parent, as in `crate::name::…`.
+fn uses(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let starts = !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':'));
+        let imported = before.ends_with("use ") && after.starts_with([';', ' ']);
+        starts && (after.starts_with("::") || imported)
+    })
 }
 
 /// Every dependency of the workspace is taken by a crate; `crates` are the manifests of all.
@@ -104,6 +115,17 @@ mod tests {
         let manifest = "[dependencies]\nserde_json.workspace = true\nhttp-body.workspace = true\n";
         assert!(unused("a", manifest, "use serde_json::Value; http_body::Body").is_empty());
         assert_eq!(unused("a", manifest, "use serde_json::Value; http::Body").len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_is_no_path_into_the_crate_does_not_use_it() {
+        let manifest = "[dependencies]\nbytes.workspace = true\n";
+        for used in ["bytes::Bytes", "use bytes;", "use bytes as b;", "#[bytes::main]"] {
+            assert!(unused("a", manifest, used).is_empty(), "{used}");
+        }
+        for idle in ["let bytes = 1;", "crate::bytes::read()", "use super::bytes;", "row_bytes::X", "mod bytes;"] {
+            assert_eq!(unused("a", manifest, idle).len(), 1, "{idle}");
+        }
     }
 
     #[test]

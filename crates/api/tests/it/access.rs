@@ -54,21 +54,29 @@ async fn every_row_of_the_edge_has_its_exact_body_in_all_services() {
 
 #[tokio::test]
 async fn the_checks_come_in_the_documented_order() {
-    let world = World::start().await;
-    let bare = || world.open(Method::POST, &format!("{FLOW}/connections")).body("not json");
+    let viewer = World::start().await.seen_by_role(Role::View).await;
+    let path = format!("{FLOW}/connections");
+    // Everything is wrong with the first call; each of the next ones mends what the answer before it named.
+    let wrong = [
+        ("authorization", "Bearer abc".to_owned(), format!("Bearer {}", viewer.token)),
+        ("x-api-key", "somebody".to_owned(), viewer.credentials.client_id.to_string()),
+        ("x-gw-ims-org-id", OrgId::mint().to_string(), viewer.credentials.org_id.to_string()),
+        ("x-sandbox-name", "nowhere".to_owned(), "prod".to_owned()),
+    ];
     let mut seen = Vec::new();
-    let authorization = format!("Bearer {}", world.token);
-    for call in [
-        bare(),
-        bare().header("authorization", &authorization),
-        bare().header("authorization", &authorization).header("x-api-key", world.credentials.client_id.as_str()),
-    ] {
-        seen.push(call.send().await.json()["error_code"].as_str().unwrap_or_default().to_owned());
+    for mended in 0..=wrong.len() {
+        let mut call = viewer.open(Method::POST, &path).body("not json");
+        for (place, (name, bad, good)) in wrong.iter().enumerate() {
+            call = call.header(name, if place < mended { good } else { bad });
+        }
+        let answer = call.send().await;
+        let body = answer.json();
+        seen.push(body["error_code"].as_str().map_or_else(|| answer.code(), str::to_owned));
     }
-    assert_eq!(seen, ["403010", "403000", "400003"]);
-    let complete = world.call(Method::POST, &format!("{FLOW}/connections")).body("not json");
-    let sandbox_first = complete.header("x-sandbox-name", "nowhere").send().await;
-    assert_eq!(sandbox_first.code(), "FLOW-2100-404");
+    let manager = viewer.seen_by_role(Role::Manage).await;
+    seen.push(manager.call(Method::POST, &path).body("not json").send().await.code());
+    let permission_then_body = ["FLOW-2118-403", "FLOW-1405-400"];
+    assert_eq!(seen, [&["401013", "403003", "403025", "FLOW-2100-404"][..], &permission_then_body].concat());
 }
 
 #[tokio::test]
@@ -79,7 +87,7 @@ async fn an_empty_organisation_is_told_apart_from_a_missing_one() {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_whatever_the_case_of_its_scheme_and_of_header_names() {
+async fn a_token_is_taken_whatever_the_case_of_its_scheme() {
     let world = World::start().await;
     let answer = list(&world).header("authorization", &format!("bearer {}", world.token)).send().await;
     assert_eq!(answer.status, StatusCode::OK);

@@ -55,7 +55,7 @@ async fn data_sets_are_listed_filtered_ordered_and_paged_by_offset() {
     assert_eq!(both.as_object().unwrap().len(), 2);
     let projected = world.get(&format!("{CATALOG}/dataSets?properties=name,nothing&name=a")).await.json();
     assert_eq!(projected, json!({ ids[0].as_str(): { "name": "a" } }));
-    for query in ["limit=0", "limit=101", "limit=many", "colour=red"] {
+    for query in ["limit=0", "limit=101", "limit=many", "colour=red", "name=b*", "property=name", "property=!name"] {
         assert_eq!(world.get(&format!("{CATALOG}/dataSets?{query}")).await.status, StatusCode::BAD_REQUEST, "{query}");
     }
 }

@@ -86,6 +86,24 @@ async fn a_page_keeps_its_projection() {
 }
 
 #[tokio::test]
+async fn a_projection_knows_what_documents_are_shown_with() {
+    let world = World::start().await;
+    let flow = world.make_flow().await.flow;
+    let shown = world.get(&format!("{FLOW}/flows?property=name,runs")).await.items();
+    let runs = format!("/runs?property=flowId=={flow}");
+    assert_eq!(shown, [json!({ "id": flow, "name": "orders to the lake", "runs": runs })]);
+}
+
+#[tokio::test]
+async fn a_list_finds_a_document_by_its_etag_quotes_and_all() {
+    let world = World::start().await;
+    make_named(&world, &["a", "b"]).await;
+    let connections = world.get(&format!("{FLOW}/connections?orderby=name")).await.items();
+    let etag = connections[0]["etag"].as_str().unwrap().trim_matches('"').to_owned();
+    assert_eq!(names(&world, &format!("property=etag==%22%5C%22{etag}%5C%22%22")).await, ["a"]);
+}
+
+#[tokio::test]
 async fn lists_are_filtered_ordered_and_counted() {
     let world = World::start().await;
     make_named(&world, &["north sea", "south sea", "lake"]).await;

@@ -62,7 +62,8 @@ impl World {
             Ports { sources: Arc::new(FakeSources), executor: Arc::new(FakeExecutor), lakes: Arc::new(FakeLakes) };
         let clock = Arc::new(StepClock(AtomicI64::new(START_MS)));
         let control = Control::new(store.clone(), ports, clock, &[7; 32], settings).unwrap();
-        let credentials = control.bootstrap().await.unwrap().unwrap();
+        let credentials = control.prepare().await.unwrap().unwrap();
+        assert!(control.adopt(&credentials).await.unwrap());
         let state = ApiState::new(control.clone(), Arc::new(|| "headwaters_up 1\n".to_owned()));
         let mut world =
             Self { router: router(state), control, credentials, token: String::new(), store, _folder: folder };
@@ -79,7 +80,7 @@ impl World {
     /// The same server as another account sees it, of an organisation that is made when it is not there yet.
     pub(crate) async fn seen_by(self, account: Account) -> Self {
         let secret = Secret::new("secret-of-the-other-account");
-        if !self.store.has_organisation(&account.org).await.unwrap() {
+        if !self.store.organisations().await.unwrap().contains(&account.org) {
             let sandbox = Sandbox::prod(account.org.clone(), account.user_id.clone(), START_MS);
             self.store.create_organisation(&sandbox).await.unwrap();
         }

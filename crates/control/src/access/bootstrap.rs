@@ -1,4 +1,7 @@
 //! What a first start makes: an organisation, its sandbox, one technical account (product.md, "Command line").
+//!
+//! **Invariant.** The secret is kept by its owner before the account exists: whenever the process dies, the next start
+//! finds either an account whose secret is kept, or no account. No order of crashes locks an installation out.
 
 use headwaters_model::account::{Account, Role};
 use headwaters_model::id::{ClientId, OrgId};
@@ -28,30 +31,53 @@ pub struct Credentials {
 }
 
 impl Control {
-    /// Makes organisation, sandbox and account on a first start, and returns the credentials this once; none when there
-    /// is an account already.
-    pub async fn bootstrap(&self) -> Result<Option<Credentials>, CommandError> {
-        let now_ms = self.clock.now_ms();
-        let known = self.store.organisations().await?.into_iter().next();
-        if let Some(org) = &known
-            && !self.store.accounts(org).await?.is_empty()
-        {
+    /// Mints the credentials of the first account; none when there is an account already. Nothing is stored: the
+    /// credentials must first be kept where their owner finds them, then [`Self::adopt`] makes them good.
+    pub async fn prepare(&self) -> Result<Option<Credentials>, CommandError> {
+        let (known, peopled) = self.founded().await?;
+        if peopled {
             return Ok(None);
         }
-        // An organisation without an account is what a crash between the two steps below leaves behind.
-        let org = known.clone().unwrap_or_else(OrgId::mint);
-        let account = Account::mint(org.clone(), FIRST_ACCOUNT, Role::Manage, now_ms);
-        if known.is_none() {
-            self.store.create_organisation(&Sandbox::prod(org.clone(), account.user_id.clone(), now_ms)).await?;
-        }
-        let secret = random_secret().map_err(StoreError::from)?;
-        self.store.create_account(NewAccount { account: &account, secret: &secret }).await?;
+        let account = Account::mint(known.unwrap_or_else(OrgId::mint), FIRST_ACCOUNT, Role::Manage, 0);
         Ok(Some(Credentials {
-            org_id: org,
+            org_id: account.org,
             client_id: account.client_id,
-            client_secret: secret,
+            client_secret: random_secret().map_err(StoreError::from)?,
             scopes: account.scopes,
             sandbox: DEFAULT_SANDBOX.to_owned(),
         }))
+    }
+
+    /// Makes organisation, sandbox and account of credentials that are kept. False, and nothing is done, when there is an
+    /// account already: its own credentials are the ones.
+    pub async fn adopt(&self, credentials: &Credentials) -> Result<bool, CommandError> {
+        let (known, peopled) = self.founded().await?;
+        if peopled {
+            return Ok(false);
+        }
+        let now_ms = self.clock.now_ms();
+        let org = credentials.org_id.clone();
+        let account = Account {
+            client_id: credentials.client_id.clone(),
+            scopes: credentials.scopes.clone(),
+            ..Account::mint(org.clone(), FIRST_ACCOUNT, Role::Manage, now_ms)
+        };
+        // An organisation without an account is what a crash between the two steps below leaves behind.
+        if known.as_ref() != Some(&org) {
+            self.store.create_organisation(&Sandbox::prod(org, account.user_id.clone(), now_ms)).await?;
+        }
+        self.store.create_account(NewAccount { account: &account, secret: &credentials.client_secret }).await?;
+        Ok(true)
+    }
+
+    /// An organisation, if there is one, and whether it has an account: one with an account comes first.
+    async fn founded(&self) -> Result<(Option<OrgId>, bool), CommandError> {
+        let organisations = self.store.organisations().await?;
+        for org in &organisations {
+            if !self.store.accounts(org).await?.is_empty() {
+                return Ok((Some(org.clone()), true));
+            }
+        }
+        Ok((organisations.into_iter().next(), false))
     }
 }

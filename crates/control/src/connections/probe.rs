@@ -84,8 +84,8 @@ impl Control {
     /// Causes: `Missing`, `NotExplorable`, `ParameterMissing`, `ObjectType`, `ObjectMissing`, `FilterEncoding`, the
     /// filter's own, `Driver`, `NoColumns`.
     pub async fn explore(&self, caller: &Caller, id: &str, request: ExploreRequest) -> Result<Explored, CommandError> {
-        let question = Question::read(&request)?;
         let connection = self.get::<Connection>(caller, id).await?;
+        let question = Question::read(&request)?;
         let known = self.specs.connection(connection.body.connection_spec.id, "")?;
         if !known.spec.is_source() {
             let reason = format!("{} holds no tables to explore", known.spec.label());

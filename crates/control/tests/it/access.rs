@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use headwaters_control::{AccessError, AccessHeaders, Settings, Strict, TokenDenied, TokenRequest};
+use headwaters_control::{AccessError, AccessHeaders, Credentials, Settings, Strict, TokenDenied, TokenRequest};
 use headwaters_model::account::Role;
+use headwaters_model::id::{ClientId, UserId};
+use headwaters_model::sandbox::Sandbox;
 use headwaters_model::secret::Secret;
 
-use crate::world::{World, quick, token};
+use crate::world::{NOW_MS, World, quick, token};
 
 async fn refused(world: &World, change: impl FnOnce(&mut AccessHeaders<'_>)) -> AccessError {
     let authorization = format!("Bearer {}", token(&world.control, &world.credentials).await.expose());
@@ -24,11 +26,39 @@ async fn refused(world: &World, change: impl FnOnce(&mut AccessHeaders<'_>)) -> 
 #[tokio::test]
 async fn the_first_start_makes_an_account_and_no_later_one_does() {
     let world = World::start().await;
-    assert!(world.control.bootstrap().await.unwrap().is_none());
+    assert!(world.control.prepare().await.unwrap().is_none());
+    assert!(!world.control.adopt(&world.credentials).await.unwrap(), "it is there already");
+    let foreign = Credentials { client_id: ClientId::mint(), ..world.credentials.clone() };
+    assert!(!world.control.adopt(&foreign).await.unwrap(), "a file from elsewhere opens no door");
+    assert!(world.store.account(&foreign.client_id).await.unwrap().is_none());
     assert_eq!((world.caller.role, world.caller.scope.sandbox_name.as_str()), (Role::Manage, "prod"));
     assert_eq!(world.caller.scope.org, world.credentials.org_id);
     assert!(world.caller.require(Role::Manage).is_ok());
     assert!(matches!(world.caller.require(Role::Service), Err(AccessError::Denied { .. })));
+}
+
+#[tokio::test]
+async fn a_first_start_that_dies_before_or_after_its_file_is_written_locks_nobody_out() {
+    let world = World::unpeopled().await;
+    let lost = world.control.prepare().await.unwrap().expect("nobody is there yet");
+    // It died before the file was written: nothing is stored, the next start mints anew.
+    let kept = world.control.prepare().await.unwrap().expect("still nobody is there");
+    assert_ne!(lost.client_id, kept.client_id);
+    // It died after the file was written, before the account was: the next start finds the file and makes its account.
+    assert!(world.other_process().adopt(&kept).await.unwrap());
+    token(&world.control, &kept).await;
+    assert!(!world.other_process().adopt(&lost).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_first_start_that_dies_between_organisation_and_account_is_carried_on() {
+    let world = World::unpeopled().await;
+    let kept = world.control.prepare().await.unwrap().unwrap();
+    let sandbox = Sandbox::prod(kept.org_id.clone(), UserId::mint(), NOW_MS);
+    world.store.create_organisation(&sandbox).await.unwrap();
+    assert_eq!(world.control.prepare().await.unwrap().unwrap().org_id, kept.org_id);
+    assert!(world.control.adopt(&kept).await.unwrap());
+    token(&world.control, &kept).await;
 }
 
 #[tokio::test]

@@ -155,6 +155,8 @@ pub(crate) enum Land {
     Breaks(JobError),
     /// It goes on until it is cancelled.
     UntilCancelled,
+    /// It stands still until it is told to go on, then lands three rows.
+    Stalled(Arc<Notify>),
 }
 
 /// What happens when an attempt commits; the default commits.
@@ -170,6 +172,12 @@ pub(crate) enum Commit {
     Stalled(Arc<Notify>),
     /// It commits, and stands still until it is told to go on.
     MadeThenStalled(Arc<Notify>),
+    /// It stands still until it is told to go on, then breaks before anything is in the log.
+    StalledThenBreaks(Arc<Notify>, JobError),
+    /// It stands still until it is told to go on, then commits, but never answers.
+    StalledThenNeverAnswers(Arc<Notify>),
+    /// It stands still until it is told to go on, then commits, but the answer is lost.
+    StalledThenAnswerLost(Arc<Notify>),
 }
 
 /// One table of the fake lake.
@@ -293,6 +301,20 @@ impl Executor for FakeExecutor {
                     go_on.notified().await;
                     committed
                 }
+                Commit::StalledThenBreaks(go_on, error) => {
+                    go_on.notified().await;
+                    Err(error)
+                }
+                Commit::StalledThenNeverAnswers(go_on) => {
+                    go_on.notified().await;
+                    self.try_commit(job, landed, mark)?;
+                    std::future::pending().await
+                }
+                Commit::StalledThenAnswerLost(go_on) => {
+                    go_on.notified().await;
+                    self.try_commit(job, landed, mark)?;
+                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost")))
+                }
                 Commit::Stalled(go_on) => {
                     go_on.notified().await;
                     self.try_commit(job, landed, mark)
@@ -326,6 +348,10 @@ async fn land(step: Land, events: mpsc::Sender<RunEvent>, cancel: CancellationTo
             Ok(Landed { files, totals, ..Landed::default() })
         }
         Land::Breaks(error) => Err(error),
+        Land::Stalled(go_on) => {
+            go_on.notified().await;
+            Box::pin(land(Land::Rows(3, 0), events, cancel)).await
+        }
         Land::UntilCancelled => {
             let totals = Totals { rows_in: 2, rows_out: 2, bytes_in: 20, ..Totals::default() };
             events.send(RunEvent::Progress(totals)).await.ok();

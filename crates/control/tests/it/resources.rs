@@ -10,14 +10,15 @@ use headwaters_model::etag::Precondition;
 use headwaters_model::filter::Filter;
 use headwaters_model::flow::Flow;
 use headwaters_model::page::ListQuery;
-use headwaters_model::resource::{Collection, State};
+use headwaters_model::resource::{Collection, Resource, State};
+use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::spec::DATA_LAKE;
 use headwaters_store::AuditQuery;
 use serde_json::{Map, json};
 
 use crate::fakes::{PASSWORD, TABLE};
-use crate::world::{World, connection_command, object, quick, spec};
+use crate::world::{NOW_MS, World, connection_command, object, quick, spec};
 
 #[tokio::test]
 async fn secrets_are_shown_nowhere() {
@@ -86,6 +87,8 @@ async fn a_connection_is_tested_and_explored() {
     assert_eq!(table.preview.unwrap().len(), 1);
     assert_eq!(explore("table", Some("shop.nothing"), false).await.unwrap_err().cause(), Cause::NoColumns);
     assert_eq!(explore("table", None, false).await.unwrap_err().cause(), Cause::ObjectMissing);
+    let unknown = world.control.explore(&world.caller, "nobody", ExploreRequest::default()).await.unwrap_err();
+    assert_eq!(unknown.cause(), Cause::Missing, "the id comes before the parameters");
 }
 
 #[tokio::test]
@@ -231,6 +234,35 @@ async fn what_a_flow_uses_can_not_be_deleted_before_it() {
 }
 
 #[tokio::test]
+async fn what_is_on_its_way_to_another_state_can_not_be_deleted() {
+    let world = World::start().await;
+    let flow = world.flow().await;
+    let connection = world.connection().await;
+    for (name, refused) in [("disabling", true), ("updating", true), ("initializing", false)] {
+        let state: State = name.parse().unwrap();
+        let mut tx = world.store.write(&world.caller.scope).await.unwrap();
+        let mut stored = tx.get::<Connection>(&connection.id).await.unwrap().unwrap();
+        stored.state = state;
+        let expected = stored.touch(&world.caller.actor, NOW_MS);
+        tx.replace(&stored, &expected).await.unwrap();
+        if refused {
+            let mut stored = tx.get::<Flow>(&flow.id).await.unwrap().unwrap();
+            stored.state = state;
+            let expected = stored.touch(&world.caller.actor, NOW_MS);
+            tx.replace(&stored, &expected).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let id = connection.id.to_string();
+        let shown = world.control.get::<Connection>(&world.caller, &id).await.unwrap();
+        assert_eq!(shown.document()["state"], name);
+        let deleted = world.control.delete_connection(&world.caller, &id, Precondition::None).await;
+        assert_eq!(deleted.err().map(|error| error.cause()), refused.then_some(Cause::NotEditable), "{name}");
+    }
+    let deleted = world.control.delete_flow(&world.caller, &flow.id.to_string(), Precondition::None).await;
+    assert_eq!(deleted.unwrap_err().cause(), Cause::Disabling);
+}
+
+#[tokio::test]
 async fn a_stale_version_is_refused() {
     let world = World::start().await;
     let connection = world.connection().await;
@@ -272,7 +304,31 @@ async fn every_write_leaves_a_line_in_the_audit() {
     let acts: Vec<_> = lines.iter().map(|line| line.action.as_str()).collect();
     assert_eq!(acts, ["delete", "create"]);
     assert_eq!(lines[0].client, world.credentials.client_id.as_str());
+    assert_eq!(lines[0].request_id.as_deref(), Some("request-1"));
     assert!(world.control.get::<Flow>(&world.caller, &flow.id.to_string()).await.is_err());
+}
+
+#[tokio::test]
+async fn what_goes_with_something_else_leaves_a_line_too() {
+    let world = World::start().await;
+    let flow = world.flow().await;
+    let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
+    let run = Resource::new(world.caller.scope.clone(), State::Enabled, body, &world.caller.actor, NOW_MS);
+    let mut tx = world.store.write(&world.caller.scope).await.unwrap();
+    assert!(tx.schedule_run(&run, NOW_MS, None).await.unwrap());
+    tx.commit().await.unwrap();
+    let base = flow.body.inherited_attributes.source_connections[0].base_connection.as_ref().unwrap().id.clone();
+    world.control.delete_flow(&world.caller, &flow.id.to_string(), Precondition::None).await.unwrap();
+    world.control.delete_connection(&world.caller, &base, Precondition::None).await.unwrap();
+    let source = flow.body.source_connection_ids[0].to_string();
+    for (id, action) in [(run.id.to_string(), "cancel"), (source, "delete")] {
+        let query = AuditQuery { resource_id: Some(id), ..AuditQuery::default() };
+        let lines = world.store.audit(&query).await.unwrap();
+        assert_eq!(
+            (lines[0].action.as_str(), lines[0].client.as_str()),
+            (action, world.credentials.client_id.as_str())
+        );
+    }
 }
 
 #[tokio::test]

@@ -81,22 +81,51 @@ pub(crate) fn connection_command(password: &str) -> CreateConnection {
     }
 }
 
-impl World {
-    pub(crate) async fn start() -> Self {
-        Self::with(quick()).await
-    }
+/// The same before its first start: without organisation and account.
+pub(crate) struct Unpeopled {
+    pub(crate) control: Control,
+    pub(crate) store: Store,
+    clock: Arc<FakeClock>,
+    executor: Arc<FakeExecutor>,
+    settings: Settings,
+    token_key: Vec<u8>,
+    _dir: TempDir,
+}
 
-    pub(crate) async fn with(settings: Settings) -> Self {
+impl Unpeopled {
+    async fn with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys = KeyRing::generate().unwrap();
         let token_key = keys.signing_key().to_vec();
         let store = Store::open(dir.path().join("headwaters.db").to_str().unwrap(), keys).await.unwrap();
         let (clock, executor) = (Arc::new(FakeClock::at(NOW_MS)), Arc::new(FakeExecutor::default()));
         let control = assemble(&store, &executor, &clock, &token_key, settings.clone());
-        let credentials = control.bootstrap().await.unwrap().expect("the first start makes credentials");
+        Self { control, store, clock, executor, settings, token_key, _dir: dir }
+    }
+
+    /// The next start.
+    pub(crate) fn other_process(&self) -> Control {
+        assemble(&self.store, &self.executor, &self.clock, &self.token_key, self.settings.clone())
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(quick()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let Unpeopled { control, store, clock, executor, settings, token_key, _dir } = Unpeopled::with(settings).await;
+        let credentials = control.prepare().await.unwrap().expect("the first start makes credentials");
+        assert!(control.adopt(&credentials).await.unwrap());
         let token = token(&control, &credentials).await;
         let caller = authenticate(&control, &credentials, &token).await;
-        Self { control, store, caller, credentials, clock, executor, settings, token_key, _dir: dir }
+        Self { control, store, caller, credentials, clock, executor, settings, token_key, _dir }
+    }
+
+    /// A store that was opened for the first time.
+    pub(crate) async fn unpeopled() -> Unpeopled {
+        Unpeopled::with(quick()).await
     }
 
     /// Another process over the same store and lake: what the first one has in memory is not in it.

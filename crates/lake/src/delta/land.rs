@@ -16,7 +16,6 @@ use chrono::Utc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headwaters_model::job::LandedFile;
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -65,11 +64,7 @@ impl Landing {
 
     /// Deletes finished files; what can't be deleted is left for vacuum.
     pub(super) async fn discard(&self, files: &[LandedFile]) {
-        for file in files {
-            if let Err(error) = self.place.store().delete(&Path::from(file.path.as_str())).await {
-                tracing::warn!(path = file.path, %error, "could not delete a file that is not wanted any more");
-            }
-        }
+        self.place.discard(files).await;
     }
 
     fn unexpected(&self, what: &str) -> LakeError {

@@ -6,6 +6,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_for};
 use futures::TryStreamExt;
+use headwaters_model::job::LandedFile;
 use headwaters_model::offset::Ordinal;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -90,6 +91,15 @@ impl Place {
     pub(crate) async fn last_ordinal(&self, state: &EagerSnapshot, app_id: &str) -> Result<Option<Ordinal>, LakeError> {
         let version = state.transaction_version(self.log.as_ref(), app_id).await;
         Ok(version.map_err(|error| errors::delta("read the log of", &self.location, &error))?.map(Ordinal))
+    }
+
+    /// Deletes finished files; what can't be deleted is left for vacuum.
+    pub(crate) async fn discard(&self, files: &[LandedFile]) {
+        for file in files {
+            if let Err(error) = self.store.delete(&Path::from(file.path.as_str())).await {
+                tracing::warn!(path = file.path, %error, "could not delete a file that is not wanted any more");
+            }
+        }
     }
 
     /// Writes, reads back and deletes a small object.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Collection, UnknownName};
 
-/// The states that our synchronous service shows (flow-service.md 10.1).
+/// The states of a resource (flow-service.md 10.1). Our synchronous service writes the first three only; a document that
+/// came from a hosted service may stand in one of the others, and must still be readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
@@ -16,6 +17,26 @@ pub enum State {
     Enabled,
     /// At rest.
     Disabled,
+    /// Being made.
+    Initializing,
+    /// On its way to [`State::Disabled`].
+    Disabling,
+    /// On its way to [`State::Enabled`].
+    Enabling,
+    /// Being changed.
+    Updating,
+    /// Being deleted.
+    Deleting,
+    /// Waiting for its turn.
+    Pending,
+    /// At work on something that is not told.
+    InProgress,
+    /// Enabled but for its last steps.
+    #[serde(rename = "enabled-finalizing")]
+    EnabledFinalizing,
+    /// Deleted but for its last traces.
+    #[serde(rename = "delete-finalizing")]
+    DeleteFinalizing,
 }
 
 /// What a client may ask of a resource's state (flow-service.md 10.2).
@@ -55,7 +76,22 @@ impl State {
             Self::Draft => "draft",
             Self::Enabled => "enabled",
             Self::Disabled => "disabled",
+            Self::Initializing => "initializing",
+            Self::Disabling => "disabling",
+            Self::Enabling => "enabling",
+            Self::Updating => "updating",
+            Self::Deleting => "deleting",
+            Self::Pending => "pending",
+            Self::InProgress => "inProgress",
+            Self::EnabledFinalizing => "enabled-finalizing",
+            Self::DeleteFinalizing => "delete-finalizing",
         }
+    }
+
+    /// Whether a resource in this state may be changed or deleted (flow-service.md 9, errors 1416 and 1420).
+    #[must_use]
+    pub const fn is_editable(self) -> bool {
+        matches!(self, Self::Draft | Self::Enabled | Self::Disabled | Self::Initializing)
     }
 
     /// The state after an action.
@@ -69,7 +105,20 @@ impl FromStr for State {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let all = [Self::Draft, Self::Enabled, Self::Disabled];
+        let all = [
+            Self::Draft,
+            Self::Enabled,
+            Self::Disabled,
+            Self::Initializing,
+            Self::Disabling,
+            Self::Enabling,
+            Self::Updating,
+            Self::Deleting,
+            Self::Pending,
+            Self::InProgress,
+            Self::EnabledFinalizing,
+            Self::DeleteFinalizing,
+        ];
         all.into_iter().find(|state| state.name() == name).ok_or_else(|| UnknownName(name.to_owned()))
     }
 }
@@ -115,6 +164,18 @@ mod tests {
         assert_eq!(legal.collect::<Vec<_>>(), [State::Enabled, State::Disabled, State::Enabled]);
         let refused = State::Draft.after(Action::Disable).unwrap_err();
         assert_eq!(refused.to_string(), "action disable is not possible in state draft");
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_another_state_can_be_read_but_not_changed() {
+        for name in
+            ["disabling", "updating", "deleting", "pending", "inProgress", "enabled-finalizing", "delete-finalizing"]
+        {
+            let state: State = name.parse().unwrap();
+            assert_eq!((state.name(), state.is_editable()), (name, false));
+            assert_eq!(serde_json::to_value(state).unwrap(), name);
+        }
+        assert!("initializing".parse::<State>().unwrap().is_editable());
     }
 
     #[test]

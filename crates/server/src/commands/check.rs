@@ -51,7 +51,7 @@ async fn stores_and_sources(store: Store, lake: String, signing_key: &[u8], conf
         .await
         .map_err(|error| CliError::other(format!("the store does not answer: {}", with_causes(&error))))?;
     super::print("store: ok")?;
-    wire::engine(config)?.probe(&lake).await?;
+    wire::engine(config, 1)?.probe(&lake).await?;
     super::print(&format!("lake: ok, {lake}"))?;
 
     let control = place::control(store, lake, signing_key, config, tokio::runtime::Handle::current())?;

@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use headwaters_model::job::{Committed, JobError, Landed, ReadRequest, RunEvent, RunJob, Splits, WriteMode};
+use headwaters_model::job::{
+    Committed, Failure, JobError, Landed, ReadRequest, RunEvent, RunJob, Splits, Stage, WriteMode,
+};
 use headwaters_model::offset::{CommitMark, Ordinal};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 use super::source_argument::SourceArgument;
 use crate::cli::{Copy, Mode, Progress, SplitsArgument};
 use crate::config::Config;
-use crate::exit::{CliError, Kind};
+use crate::exit::CliError;
 use crate::progress::Display;
 use crate::wire;
 
@@ -31,7 +33,7 @@ pub(crate) async fn run(arguments: Copy, config: &Config) -> Result<(), CliError
     let started = Instant::now();
     let source = SourceArgument::open(&arguments.source)?;
     let job = job(arguments, config, &source)?;
-    let engine = wire::engine(config)?;
+    let engine = wire::engine(config, 1)?;
 
     let cancel = CancellationToken::new();
     let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -43,11 +45,7 @@ pub(crate) async fn run(arguments: Copy, config: &Config) -> Result<(), CliError
 
     let (landed, committed) = outcome?;
     let result = Outcome { landed, committed, seconds: started.elapsed().as_secs_f64() };
-    super::print(&if progress == Progress::Json { result.json().to_string() } else { result.sentence() })?;
-    match result.landed.totals.rows_rejected {
-        0 => Ok(()),
-        rejected => Err(CliError::new(Kind::Data, format!("{rejected} rows could not be landed"))),
-    }
+    super::print(&if progress == Progress::Json { result.json().to_string() } else { result.sentence() })
 }
 
 fn job(arguments: Copy, config: &Config, source: &SourceArgument) -> Result<RunJob, CliError> {
@@ -79,10 +77,24 @@ async fn carry_out(
 ) -> Result<(Landed, Committed), JobError> {
     let landed = engine.land(job.clone(), events, cancel).await?;
     if landed.totals.rows_rejected > 0 {
-        return Ok((landed, Committed { version: None, ordinal: None }));
+        engine.discard(job, &landed).await;
+        let message = format!(
+            "{} of {} rows could not be landed, and a copy leaves out none",
+            landed.totals.rows_rejected, landed.totals.rows_in
+        );
+        let hint = "rows over the row limit (65 MiB) are rejected; leave their wide column out with --columns";
+        return Err(JobError::Definite(Failure { stage: Stage::Data, message, hint: Some(hint.to_owned()) }));
     }
-    let committed = engine.commit(job, &landed, &job.mark).await?;
-    Ok((landed, committed))
+    match engine.commit(job, &landed, &job.mark).await {
+        Ok(committed) => Ok((landed, committed)),
+        Err(error) => {
+            // After a transient error nobody knows whether the commit was made; its files must stay.
+            if matches!(error, JobError::Definite(_)) {
+                engine.discard(job, &landed).await;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Runs the work; on SIGINT or SIGTERM it is told to stop, and its own answer is awaited, so that queries are killed
@@ -96,7 +108,11 @@ async fn until_interrupted<T>(
         done = &mut work => Ok(done?),
         () = crate::signal::stop() => {
             cancel.cancel();
-            Ok(work.await?)
+            // Who asks twice does not want to wait for the tidying up.
+            tokio::select! {
+                done = &mut work => Ok(done?),
+                () = crate::signal::stop() => Err(JobError::Cancelled.into()),
+            }
         }
     }
 }

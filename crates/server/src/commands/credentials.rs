@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use headwaters_control::Credentials;
+use headwaters_model::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::CliError;
@@ -37,6 +38,21 @@ impl CredentialsFile {
         }
     }
 
+    /// What it says, understood.
+    pub(crate) fn credentials(&self, data: &Path) -> Result<Credentials, CliError> {
+        let wrong = |field: &str| {
+            let path = Self::path(data);
+            CliError::other(format!("{} is not a credentials file: its {field} has another form", path.display()))
+        };
+        Ok(Credentials {
+            org_id: self.org_id.parse().map_err(|_| wrong("org_id"))?,
+            client_id: self.client_id.parse().map_err(|_| wrong("client_id"))?,
+            client_secret: Secret::new(self.client_secret.as_str()),
+            scopes: self.scopes.clone(),
+            sandbox: self.sandbox.clone(),
+        })
+    }
+
     /// Where it stands.
     pub(crate) fn path(data: &Path) -> PathBuf {
         data.join(FILE)
@@ -63,18 +79,47 @@ impl CredentialsFile {
         })
     }
 
-    /// Writes it with mode 0600, whole or not at all.
+    /// Writes it with mode 0600, whole or not at all, and durably.
     pub(crate) fn write(&self, data: &Path) -> Result<(), CliError> {
-        let path = Self::path(data);
-        let failed = |error: std::io::Error| CliError::other(format!("could not write {}: {error}", path.display()));
-        let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
-        let partial = data.join(format!("{FILE}.partial"));
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-        let mut file = opened.map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&partial, &path).map_err(failed)
+        let partial = self.write_beside(data).map_err(|error| failed(data, &error))?;
+        fs::rename(partial, Self::path(data)).and_then(|()| sync(data)).map_err(|error| failed(data, &error))
     }
+
+    /// The same where there is no such file yet. Returns the file that stands then: another process may have been faster,
+    /// and a secret that somebody may have read already is never replaced.
+    pub(crate) fn write_first(&self, data: &Path) -> Result<Self, CliError> {
+        let partial = self.write_beside(data).map_err(|error| failed(data, &error))?;
+        // Unlike a rename, a link never takes the place of a file that is there.
+        let linked = fs::hard_link(&partial, Self::path(data));
+        fs::remove_file(&partial).and_then(|()| sync(data)).map_err(|error| failed(data, &error))?;
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(data, &error)),
+            _ => Self::require(data),
+        }
+    }
+
+    fn write_beside(&self, data: &Path) -> std::io::Result<PathBuf> {
+        let partial = data.join(format!("{FILE}.partial.{}", std::process::id()));
+        // What a process of the same number left behind when it died.
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
+        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        Ok(partial)
+    }
+}
+
+fn failed(data: &Path, error: &std::io::Error) -> CliError {
+    CliError::other(format!("could not write {}: {error}", CredentialsFile::path(data).display()))
+}
+
+/// Makes the name of a new file survive a power cut.
+fn sync(data: &Path) -> std::io::Result<()> {
+    fs::File::open(data)?.sync_all()
 }
 
 #[cfg(test)]
@@ -83,18 +128,31 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_its_owner_can_read_it() {
-        let data = tempfile::tempdir().unwrap();
-        let file = CredentialsFile {
+    fn file(secret: &str) -> CredentialsFile {
+        CredentialsFile {
             base_url: "http://127.0.0.1:8480".into(),
             org_id: "o".into(),
             client_id: "c".into(),
-            client_secret: "s".into(),
+            client_secret: secret.into(),
             scopes: vec!["openid".into()],
             sandbox: "prod".into(),
-        };
-        file.write(data.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_never_replaced_by_a_first_one() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(file("first").write_first(data.path()).unwrap().client_secret, "first");
+        assert_eq!(file("second").write_first(data.path()).unwrap().client_secret, "first");
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing is left beside it");
+        let mode = fs::metadata(CredentialsFile::path(data.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_its_owner_can_read_it() {
+        let data = tempfile::tempdir().unwrap();
+        file("s").write(data.path()).unwrap();
         let mode = fs::metadata(CredentialsFile::path(data.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(CredentialsFile::read(data.path()).unwrap().unwrap().client_secret, "s");

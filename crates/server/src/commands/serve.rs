@@ -11,6 +11,7 @@ use headwaters_api::{ApiState, TolerantListener, router};
 use headwaters_control::{Control, Worker};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::CredentialsFile;
@@ -64,24 +65,32 @@ async fn serve(arguments: Serve, config: &Config, work: tokio::runtime::Handle) 
 }
 
 /// Makes the first account on a first start; later starts only bring `base_url` up to date.
+///
+/// The secret is on the disk before the account exists. A start that finds the file and no account was cut short in
+/// between the last time, and makes the account of the file.
 async fn credentials(control: &Control, directory: &Directory, base_url: &str) -> Result<(), CliError> {
-    let made = control.bootstrap().await.map_err(|error| CliError::other(with_causes(&error)))?;
-    if let Some(made) = made {
-        CredentialsFile::of(&made, base_url.to_owned()).write(directory.path())?;
-        return super::print(&format!("wrote {}", CredentialsFile::path(directory.path()).display()));
+    let path = CredentialsFile::path(directory.path());
+    let mut file = match CredentialsFile::read(directory.path())? {
+        Some(file) => file,
+        None => match control.prepare().await.map_err(|error| CliError::other(with_causes(&error)))? {
+            Some(minted) => {
+                let file = CredentialsFile::of(&minted, base_url.to_owned()).write_first(directory.path())?;
+                super::print(&format!("wrote {}", path.display()))?;
+                file
+            }
+            None => {
+                tracing::warn!(path = %path.display(), "the credentials file is gone, and the store keeps only a hash of its secret");
+                return Ok(());
+            }
+        },
+    };
+    let credentials = file.credentials(directory.path())?;
+    control.adopt(&credentials).await.map_err(|error| CliError::other(with_causes(&error)))?;
+    if file.base_url == base_url {
+        return Ok(());
     }
-    match CredentialsFile::read(directory.path())? {
-        Some(mut file) if file.base_url != base_url => {
-            base_url.clone_into(&mut file.base_url);
-            file.write(directory.path())
-        }
-        Some(_) => Ok(()),
-        None => {
-            let path = CredentialsFile::path(directory.path());
-            tracing::warn!(path = %path.display(), "the credentials file is gone, and the store keeps only a hash of its secret");
-            Ok(())
-        }
-    }
+    base_url.clone_into(&mut file.base_url);
+    file.write(directory.path())
 }
 
 /// Serves and works; on a signal it stops claiming, answers what is under way and gives its runs their time.
@@ -92,11 +101,11 @@ async fn until_stopped(
     address: SocketAddr,
 ) -> Result<(), CliError> {
     let stop = CancellationToken::new();
-    let worker = tokio::spawn({
+    let mut worker = tokio::spawn({
         let (control, stop) = (control.clone(), stop.clone());
         async move { Worker::new(control).run(stop).await }
     });
-    let server = tokio::spawn({
+    let mut server = tokio::spawn({
         let stop = stop.clone();
         let serving = axum::serve(TolerantListener::new(listener), routes);
         async move { serving.with_graceful_shutdown(stop.cancelled_owned()).await }
@@ -104,19 +113,26 @@ async fn until_stopped(
     super::print(&format!("listening on http://{address}"))?;
     tracing::info!(%address, "serving");
 
-    signal::stop().await;
-    tracing::info!("stopping: no new runs, requests and runs under way get their time");
+    // Neither ends by itself while all is well. When one breaks, the other must not go on as if it did not matter.
+    tokio::select! {
+        () = signal::stop() => tracing::info!("stopping: requests and runs under way get their time"),
+        ended = &mut worker => return Err(broken("the worker", ended.err())),
+        ended = &mut server => return Err(broken("the listener", ended.err())),
+    }
     stop.cancel();
-    let worked = worker.await;
-    // A client that keeps its connection open must not keep the process alive.
-    let served = tokio::time::timeout(REQUESTS_DRAIN, server).await;
-    let worked = worked.map_err(|error| CliError::other(format!("the worker broke: {error}")))?;
+    let worked = worker.await.map_err(|error| broken("the worker", Some(error)))?;
     if worked.cut_short > 0 {
         tracing::warn!(runs = worked.cut_short, "runs were cut short; the next start goes on with them");
     }
-    match served {
+    // A client that keeps its connection open must not keep the process alive.
+    match tokio::time::timeout(REQUESTS_DRAIN, server).await {
         Ok(Ok(Err(error))) => Err(CliError::other(format!("serving broke: {error}"))),
-        Ok(Err(error)) => Err(CliError::other(format!("serving broke: {error}"))),
+        Ok(Err(error)) => Err(broken("the listener", Some(error))),
         Ok(Ok(Ok(()))) | Err(_) => Ok(()),
     }
+}
+
+fn broken(what: &str, error: Option<JoinError>) -> CliError {
+    let why = error.map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+    CliError::other(format!("{what} broke: {why}")).with_hint("the log tells more; a restart goes on with all runs")
 }

@@ -30,7 +30,7 @@ impl SourceArgument {
         };
         let (access, notes) = registry::access_from_text(text, password)?;
         for note in notes {
-            tracing::warn!("{note}");
+            super::warn(&note);
         }
         let source = registry::sources()
             .into_iter()

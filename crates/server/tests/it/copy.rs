@@ -20,7 +20,7 @@ async fn shop(flavour: Flavour) -> DatabaseServer {
 async fn big_table(server: &DatabaseServer, rows: u32) {
     server.execute("create database big").await.expect("a schema");
     server.execute("create table big.t (id int primary key, filler varchar(200) not null)").await.expect("a table");
-    let fill = format!("insert into big.t select seq, repeat(md5(seq), 6) from seq_1_to_{rows}");
+    let fill = format!("insert into big.t select seq, repeat(md5(seq), 6) from big.seq_1_to_{rows}");
     server.execute(&fill).await.expect("rows");
 }
 

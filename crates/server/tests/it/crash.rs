@@ -13,7 +13,9 @@ const RUN_SECONDS_MAX: u64 = 90;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_point_lands_every_row_once() {
-    assert!(cfg!(feature = "crash-points"), "run this with --features headwaters-server/crash-points");
+    if !cfg!(feature = "crash-points") {
+        panic!("the program has no crash points: run this with --features headwaters-server/crash-points");
+    }
     let database = ServerOptions::new(Flavour::MariaDb).start().await.expect("a database");
     database.load("shop.sql").await.expect("the shop");
     let rows = database.query("select count(*) from shop.order_items").await.expect("a count")[0][0].clone();
@@ -42,7 +44,7 @@ async fn a_connection_that_breaks_in_every_attempt_fails_the_run_and_lands_nothi
     let database = ServerOptions::new(Flavour::MariaDb).start().await.expect("a database");
     database.execute("create database big").await.expect("a schema");
     database.execute("create table big.t (id int primary key, filler varchar(200) not null)").await.expect("a table");
-    database.execute("insert into big.t select seq, repeat(md5(seq), 6) from seq_1_to_100000").await.expect("rows");
+    database.execute("insert into big.t select seq, repeat(md5(seq), 6) from big.seq_1_to_100000").await.expect("rows");
     let proxy = Proxy::to(database.port()).await.expect("a proxy");
     let world = World::options(env!("CARGO_BIN_EXE_headwaters")).start().await.expect("a server");
     let string = database.connection_string("reader").replace(&database.port().to_string(), &proxy.port().to_string());

@@ -186,11 +186,6 @@ impl TableDescription {
         self.keys.iter().filter(|key| key.row_key)
     }
 
-    /// The columns that are read when none are named: those that `SELECT *` shows and the account may read.
-    pub fn visible_columns(&self) -> impl Iterator<Item = &ColumnDescription> {
-        self.columns.iter().filter(|column| !column.invisible && column.selectable)
-    }
-
     /// The column of a name: exactly so spelt, else without regard to case (flow-service.md 14.3).
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ColumnDescription> {

@@ -10,6 +10,7 @@ mod bytes;
 mod cells;
 mod column;
 mod keys;
+mod misfits;
 mod numbers;
 mod storage;
 mod temporal;
@@ -23,7 +24,8 @@ use arrow_schema::{Schema, SchemaRef};
 use headwaters_model::diagnostic::{Diagnostics, Reason};
 
 use self::cells::{BinaryRow, Cells, TextRow};
-use self::column::{Column, Misfit};
+use self::column::Column;
+use self::misfits::{Misfit, Misfits, clipped};
 use super::types::{Decode, FRACTION_DIGITS_MAX, Landing};
 use super::wire::RowFormat;
 
@@ -117,13 +119,8 @@ fn fields(landings: &[Landing]) -> Vec<arrow_schema::Field> {
     let mut fields = Vec::with_capacity(landings.len());
     for landing in landings {
         fields.push(landing.field.clone());
-        if let Some(raw) = landing.raw_field() {
-            let mut name = raw.name().clone();
-            while landings.iter().any(|other| other.field.name().eq_ignore_ascii_case(&name)) {
-                name.push('_');
-            }
-            fields.push(raw.with_name(name));
-        }
+        let is_taken = |name: &str| landings.iter().any(|other| other.field.name().eq_ignore_ascii_case(name));
+        fields.extend(landing.raw_field(is_taken));
     }
     fields
 }
@@ -147,6 +144,7 @@ pub struct Columns {
     row_bytes: usize,
     rows: usize,
     bytes: usize,
+    misfits: Misfits,
     diagnostics: Diagnostics,
 }
 
@@ -156,7 +154,8 @@ impl Columns {
     pub fn new(layout: RowLayout, format: RowFormat, limits: BatchLimits) -> Self {
         let columns: Vec<Column> = layout.landings.iter().map(|landing| Column::new(landing.decode)).collect();
         let row_bytes = columns.iter().map(Column::row_bytes_beyond_wire).sum();
-        Self { format, layout, limits, columns, row_bytes, rows: 0, bytes: 0, diagnostics: Diagnostics::default() }
+        let (misfits, diagnostics) = (Misfits::default(), Diagnostics::default());
+        Self { format, layout, limits, columns, row_bytes, rows: 0, bytes: 0, misfits, diagnostics }
     }
 
     /// Appends one row as the server sent it.
@@ -175,37 +174,18 @@ impl Columns {
 
     #[inline]
     fn push_cells<'a>(&mut self, mut cells: impl Cells<'a>) -> Result<(), Malformed> {
-        let mut misfits = Vec::new();
         for (place, column) in self.columns.iter_mut().enumerate() {
             if let Some(misfit) = column.push(&mut cells)? {
-                misfits.push((place, misfit));
+                self.misfits.add(place, self.rows, *misfit);
             }
         }
         for &place in self.layout.flagged.iter() {
             if !cells.take_null()? && !cells.bytes()?.is_empty() {
                 let misfit = Misfit { reason: Reason::EnumErrorValue, action: "empty text", raw: String::new() };
-                misfits.push((place, Box::new(misfit)));
+                self.misfits.add(place, self.rows, misfit);
             }
         }
-        cells.end()?;
-        for (place, misfit) in misfits {
-            self.record(place, &misfit);
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn record(&mut self, place: usize, misfit: &Misfit) {
-        let Some(name) = self.layout.landings.get(place).map(|landing| landing.field.name()) else { return };
-        let key = self.diagnostics.wants_sample(name, misfit.reason).then(|| self.last_key()).flatten();
-        self.diagnostics.record(name, misfit.reason, misfit.action, key, &misfit.raw);
-    }
-
-    /// The key of the row that was pushed last; its columns in the order of the key.
-    fn last_key(&self) -> Option<String> {
-        let parts = self.layout.key.iter().map(|&place| self.columns.get(place)?.last());
-        let parts = parts.collect::<Option<Vec<_>>>()?;
-        (!parts.is_empty()).then(|| parts.join(", "))
+        cells.end()
     }
 
     /// Whether the batch has reached a limit.
@@ -224,40 +204,31 @@ impl Columns {
     /// Hands on the gathered rows and starts again.
     pub fn finish(&mut self) -> Result<RecordBatch, Malformed> {
         let mut arrays = Vec::with_capacity(self.layout.schema.fields().len());
-        let mut repairs: Vec<(usize, usize, String)> = Vec::new();
-        let mut unsampled = vec![0_u64; self.columns.len()];
         let mut places = Vec::with_capacity(self.columns.len());
         for (place, column) in self.columns.iter_mut().enumerate() {
             places.push(arrays.len());
             column.finish(&mut arrays, &mut |row, raw| {
-                let known = repairs.iter().filter(|(repaired, ..)| *repaired == place).count();
-                if known < headwaters_model::diagnostic::SAMPLES_MAX {
-                    repairs.push((place, row, String::from_utf8_lossy(raw).into_owned()));
-                } else if let Some(count) = unsampled.get_mut(place) {
-                    *count += 1;
-                }
+                let raw = String::from_utf8_lossy(clipped(raw)).into_owned();
+                self.misfits.add(place, row, Misfit { reason: Reason::CharsetConversion, action: "U+FFFD", raw });
             })?;
         }
-        for (place, row, raw) in repairs {
-            let parts = self.layout.key.iter().map(|&place| keys::print(arrays.get(*places.get(place)?)?, row));
-            let key = parts.collect::<Option<Vec<_>>>().filter(|parts| !parts.is_empty()).map(|parts| parts.join(", "));
-            self.record_repair(place, key, &raw);
-        }
-        for (place, count) in unsampled.into_iter().enumerate() {
-            (0..count).for_each(|_| self.record_repair(place, None, ""));
-        }
+        let layout = &self.layout;
+        let name = |place: usize| layout.landings.get(place).map(|landing| landing.field.name().as_str());
+        let part = |place: &usize, row| {
+            let place = *places.get(*place)?;
+            keys::print(layout.schema.fields().get(place)?, arrays.get(place)?, row)
+        };
+        let key = |row| {
+            let parts = layout.key.iter().map(|place| part(place, row)).collect::<Option<Vec<_>>>()?;
+            (!parts.is_empty()).then(|| parts.join(", "))
+        };
+        self.misfits.settle(&mut self.diagnostics, name, key);
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
         RecordBatch::try_new_with_options(self.layout.schema.clone(), arrays, &options).map_err(|_| Malformed::Batch)
     }
 
-    fn record_repair(&mut self, place: usize, key: Option<String>, raw: &str) {
-        if let Some(landing) = self.layout.landings.get(place) {
-            self.diagnostics.record(landing.field.name(), Reason::CharsetConversion, "U+FFFD", key, raw);
-        }
-    }
-
-    /// The diagnostics since the last call.
+    /// The diagnostics of the batches that were finished since the last call.
     pub fn take_diagnostics(&mut self) -> Diagnostics {
         std::mem::take(&mut self.diagnostics)
     }

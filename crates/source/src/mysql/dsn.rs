@@ -78,8 +78,13 @@ pub fn masked(access: &SourceAccess) -> Map<String, Value> {
     for (name, value) in &access.params {
         let value = match value {
             Value::String(text) if name == CONNECTION_STRING => Value::from(masked_text(text)),
-            _ if keys::parameter(name).is_some_and(keys::Key::is_secret) => Value::from(MASK),
-            value => value.clone(),
+            value => {
+                let text = value.as_str().unwrap_or_default();
+                match keys::parameter(name).is_some_and(|key| key.is_secret(text)) {
+                    true => Value::from(MASK),
+                    false => value.clone(),
+                }
+            }
         };
         shown.insert(name.clone(), value);
     }
@@ -125,7 +130,7 @@ fn masked_text(text: &str) -> String {
     } else {
         grammar::pairs(text).map(|pairs| {
             let secret = pairs.into_iter().filter(|pair| match keys::classify(&pair.key) {
-                KeyClass::Acts(key) => key.is_secret(),
+                KeyClass::Acts(key) => key.is_secret(&pair.value),
                 KeyClass::Ignored => false,
                 KeyClass::Refused(_) | KeyClass::Unknown => true,
             });

@@ -5,19 +5,21 @@
 
 mod json;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use headwaters_model::explore::{ColumnType, ExploredColumn, ExploredTable, ListedTable, PREVIEW_ROWS_MAX};
 use headwaters_model::job::{ReadRequest, Splits};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use serde_json::{Map, Value};
 
 use super::catalog::{self, TableDescription, quoted};
-use super::columns::{BatchLimits, Columns, Malformed, RowLayout};
+use super::columns::{BatchLimits, Columns, RowLayout};
 use super::dsn::Parameters;
 use super::filter::Condition;
 use super::open::{self, Selection, Shape};
-use super::read::select_list_with;
+use super::read::{self, Query, TakeBatch, select_list_with};
 use super::session::{self, Purpose};
 use super::types::Decode;
 use super::wire::{Connection, RowFormat};
@@ -51,7 +53,7 @@ pub(super) async fn describe(
         splits: Splits::Exactly(1),
     };
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter } = open::select(&mut connection, parameters, &request).await?;
+    let Selection { table, columns, filter, .. } = open::select(&mut connection, parameters, &request).await?;
     if columns.is_empty() {
         return Err(no_columns(&table));
     }
@@ -75,7 +77,7 @@ pub(super) async fn describe(
 /// Checks that table, columns and filter columns of a request exist, and that the account may read them.
 pub(super) async fn check_read(parameters: &Parameters, request: &ReadRequest) -> Result<(), SourceError> {
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter } = open::select(&mut connection, parameters, request).await?;
+    let Selection { table, columns, filter, .. } = open::select(&mut connection, parameters, request).await?;
     if columns.is_empty() {
         return Err(no_columns(&table));
     }
@@ -119,51 +121,29 @@ async fn rows(
     let sql = session::tagged("headwaters preview", &sql);
     let limits = BatchLimits { rows_max: usize::MAX, bytes_max: PREVIEW_BYTES_MAX };
     let mut columns = Columns::new(shape.layout.clone(), shape.format, limits);
-    let read = read(connection, shape.format, &sql, filter, &mut columns);
+    let table_name = table.name.to_string();
+    let params = filter.map_or(&[][..], |filter| filter.params.as_slice());
+    let query = Query { table: &table_name, sql: &sql, params, format: shape.format, defs: None };
+    let mut first = First(None);
+    let read = read::run(connection, &query, &mut columns, &mut first);
     // The server ends the statement by itself; a proxy in between may not hand the limit on.
     let outcome = tokio::time::timeout(2 * PREVIEW_DURATION_MAX, read).await;
     outcome.unwrap_or_else(|_| Err(overdue(table))).map_err(|error| slow(error, table))?;
-    let batch = columns.finish().map_err(|error| malformed(table, error))?;
+    let Some(batch) = first.0 else { return Ok(Vec::new()) };
     Ok((0..batch.num_rows()).map(|row| object(&shape.layout, &batch, row)).collect())
 }
 
-async fn read(
-    connection: &mut Connection,
-    format: RowFormat,
-    sql: &str,
-    filter: Option<&Condition>,
-    columns: &mut Columns,
-) -> Result<(), SourceError> {
-    let params = filter.map_or(&[][..], |filter| &filter.params);
-    let statement = match format {
-        RowFormat::Binary => Some(connection.prepare(sql).await?),
-        RowFormat::Text => None,
-    };
-    let mut rows = match &statement {
-        Some(statement) => connection.stream(statement, params).await?,
-        None => connection.stream_text(sql).await?,
-    };
-    while rows.fill().await? {
-        while let Some(row) = rows.next_buffered()? {
-            columns.push(row).map_err(|error| {
-                SourceError::definite(
-                    SourceErrorKind::Protocol,
-                    format!("a row of the preview cannot be read: {error}"),
-                )
-            })?;
-            if columns.is_full() {
-                // The rest of the result is left where it is: closing the connection ends its statement.
-                return Ok(());
-            }
-        }
-    }
-    match statement {
-        Some(statement) => connection.close_statement(statement).await,
-        None => Ok(()),
+/// Takes one batch. The rest of the result is left where it is: closing the connection ends its statement.
+struct First(Option<RecordBatch>);
+
+impl TakeBatch for First {
+    async fn take(&mut self, batch: RecordBatch, _: u64) -> Result<ControlFlow<()>, SourceError> {
+        self.0 = Some(batch);
+        Ok(ControlFlow::Break(()))
     }
 }
 
-fn object(layout: &RowLayout, batch: &arrow_array::RecordBatch, row: usize) -> Map<String, Value> {
+fn object(layout: &RowLayout, batch: &RecordBatch, row: usize) -> Map<String, Value> {
     let names = layout.landings().iter().map(|landing| landing.field.name());
     let shown = names.filter_map(|name| {
         let (place, field) = batch.schema_ref().column_with_name(name)?;
@@ -213,11 +193,6 @@ fn overdue(table: &TableDescription) -> SourceError {
     let message = format!("a preview of {} takes longer than {seconds} s", table.name);
     SourceError::definite(SourceErrorKind::Server { number: TOO_SLOW[0] }, message)
         .with_hint("filter by an indexed column, or look at the columns without a preview")
-}
-
-fn malformed(table: &TableDescription, error: Malformed) -> SourceError {
-    let message = format!("a row of {} cannot be read: {error}", table.name);
-    SourceError::definite(SourceErrorKind::Protocol, message)
 }
 
 #[cfg(test)]

@@ -4,14 +4,16 @@
 //! text of a client becomes a part of the statement.
 //!
 //! A literal means what `explore` shows: booleans are those that are landed, floats are compared as the column keeps
-//! them, date-times are UTC.
+//! them, date-times are UTC. Text is compared under the column's collation.
 
+mod collations;
 mod moments;
 
 use headwaters_model::row_filter::{Comparison, Literal, RowFilter};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use serde_json::{Number, Value};
 
+use self::collations::{holds, wide_collation};
 use self::moments::{duration, moment};
 use super::catalog::{ColumnDescription, TableDescription, constant, quoted};
 use super::types::{ServerType, TypeRules};
@@ -160,11 +162,12 @@ impl Writer<'_> {
         let left = match domain {
             // A boolean lands as true for every value but 0.
             Domain::Boolean => format!("({identifier} <> 0)"),
-            // MySQL compares JSON by its values, never with a text.
-            Domain::Text if server == ServerType::Json => format!("CAST({identifier} AS CHAR)"),
-            // A literal that the column's character set may not hold would be an error instead of no match.
-            Domain::Text if is_narrow(column) && !literals.iter().all(is_ascii) => {
-                format!("CONVERT({identifier} USING utf8mb4)")
+            // MySQL compares JSON by its values, never with a text; MariaDB's JSON is text under a binary collation.
+            Domain::Text if column.data_type == "json" => format!("CAST({identifier} AS CHAR) COLLATE utf8mb4_bin"),
+            // A literal that the column's character set does not hold would be an error instead of no match.
+            Domain::Text if !literals.iter().all(|literal| is_held(column, literal)) => {
+                let collation = wide_collation(column.collation.as_deref().unwrap_or_default());
+                format!("CONVERT({identifier} USING utf8mb4) COLLATE {collation}")
             }
             _ => identifier,
         };
@@ -281,12 +284,12 @@ fn sign(comparison: Comparison) -> &'static str {
     }
 }
 
-fn is_narrow(column: &ColumnDescription) -> bool {
-    column.charset.as_deref().is_some_and(|charset| !charset.eq_ignore_ascii_case("utf8mb4"))
-}
-
-fn is_ascii(literal: &Literal) -> bool {
-    !matches!(literal, Literal::Text(text) if !text.is_ascii())
+/// Whether the server can compare a literal in the column's own character set.
+fn is_held(column: &ColumnDescription, literal: &Literal) -> bool {
+    match (&column.charset, literal) {
+        (Some(charset), Literal::Text(text)) => holds(charset, text),
+        _ => true,
+    }
 }
 
 fn bound(param: Param) -> (String, Param) {

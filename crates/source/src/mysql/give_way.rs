@@ -2,9 +2,15 @@
 //!
 //! An open snapshot holds the table's definition. An ALTER TABLE then waits, and every later query on the table waits
 //! behind the ALTER: the extract looks like an outage. So a long read is watched from a connection of its own, and ends
-//! with a transient error within seconds once somebody waits; another attempt starts over when the change is through.
+//! with a transient error within seconds once somebody waits.
+//!
+//! Only a change of this very table counts: a statement of DDL that names it. Who waits for a lock of the table, or to
+//! write to it, waits for others than us. MySQL shows each lock that is waited for with its object; elsewhere the
+//! statements of those who wait are read ([`ddl`]).
 //!
 //! An account without PROCESS sees its own sessions only; then nobody is seen waiting, and nothing is lost but courtesy.
+
+mod ddl;
 
 use std::time::Duration;
 
@@ -14,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::catalog::{TableName, constant};
 use super::session::{self, Purpose};
-use super::wire::{ConnectOptions, Connection};
+use super::wire::{ConnectOptions, Connection, TextRow};
 
 /// Reads that end sooner are not watched.
 const WATCH_AFTER: Duration = Duration::from_secs(3);
@@ -61,25 +67,69 @@ impl Drop for Watch {
 pub(super) fn gave_way(table: &str) -> SourceError {
     let message = format!("reading {table} gave way: another session waits to change the table");
     SourceError::transient(SourceErrorKind::Server { number: LOCK_WAIT }, message)
-        .with_hint("another attempt starts over once the change is through")
+        .with_hint("read the table again once the change is through")
 }
 
 /// Looks until somebody waits.
 async fn look(table: &TableName, options: &ConnectOptions) -> Result<(), SourceError> {
     let mut connection = session::open(options, Purpose::Metadata).await?;
-    while !is_awaited(&mut connection, table).await? {
+    let sees_locks = sees_locks(&mut connection).await?;
+    loop {
+        let awaited = match sees_locks {
+            true => is_lock_awaited(&mut connection, table).await?,
+            false => is_change_waiting(&mut connection, table).await?,
+        };
+        if awaited {
+            break;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     connection.close().await;
     Ok(())
 }
 
-async fn is_awaited(connection: &mut Connection, table: &TableName) -> Result<bool, SourceError> {
+/// Whether the server keeps a list of metadata locks that this account may read.
+async fn sees_locks(connection: &mut Connection) -> Result<bool, SourceError> {
+    if connection.server().flavour().is_mariadb() {
+        return Ok(false);
+    }
+    let kept = "SELECT 1 FROM performance_schema.setup_instruments i JOIN performance_schema.setup_consumers c \
+        WHERE i.NAME = 'wait/lock/metadata/sql/mdl' AND i.ENABLED = 'YES' \
+        AND c.NAME = 'global_instrumentation' AND c.ENABLED = 'YES'";
+    // The other tables are asked too: a grant may name each by itself.
+    for sql in [kept, "SELECT 1 FROM performance_schema.metadata_locks m, performance_schema.threads t LIMIT 1"] {
+        match connection.query(sql).await {
+            Ok(answer) if answer.first().is_some() => {}
+            Ok(_) => return Ok(false),
+            Err(error) if matches!(error.fault().kind, SourceErrorKind::Lost | SourceErrorKind::Protocol) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a statement of DDL waits for a lock that our snapshot is in the way of.
+async fn is_lock_awaited(connection: &mut Connection, table: &TableName) -> Result<bool, SourceError> {
     let (schema, name) = (constant(&table.schema), constant(&table.table));
-    // A statement names the schema, or it runs inside of it.
     let waiting = format!(
-        "SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock' \
-         AND INSTR(INFO, {name}) > 0 AND (DB = {schema} OR INSTR(INFO, {schema}) > 0) LIMIT 1"
+        "SELECT t.PROCESSLIST_INFO AS statement FROM performance_schema.metadata_locks m \
+         JOIN performance_schema.threads t ON t.THREAD_ID = m.OWNER_THREAD_ID \
+         WHERE m.OBJECT_TYPE = 'TABLE' AND m.OBJECT_SCHEMA = {schema} AND m.OBJECT_NAME = {name} \
+         AND m.LOCK_STATUS = 'PENDING' AND m.LOCK_TYPE IN ('EXCLUSIVE', 'SHARED_NO_READ_WRITE')"
     );
-    Ok(connection.query(&waiting).await?.first().is_some())
+    let answer = connection.query(&waiting).await?;
+    Ok(answer.rows().iter().filter_map(|row| row.at(0)).any(|sql| ddl::changes(&String::from_utf8_lossy(sql))))
+}
+
+/// Whether a statement of DDL that names the table waits for a metadata lock.
+async fn is_change_waiting(connection: &mut Connection, table: &TableName) -> Result<bool, SourceError> {
+    let waiting = "SELECT DB, INFO FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock'";
+    let answer = connection.query(waiting).await?;
+    let changes = |row: &TextRow| {
+        let text = |place| row.at(place).map(String::from_utf8_lossy);
+        text(1).is_some_and(|sql| ddl::changes_table(&sql, text(0).as_deref(), table))
+    };
+    Ok(answer.rows().iter().any(changes))
 }

@@ -16,7 +16,7 @@ use super::read::{Reader, TableRead, fits, select_list};
 use super::session::{self, Purpose};
 use super::snapshot;
 use super::types::{Landing, ServerType};
-use super::wire::{ColumnDef, Connection, RowFormat};
+use super::wire::{ColumnDef, Connection, ROW_BYTES_MAX, RowFormat};
 use crate::contract::{OpenTable, ReadLimits, ReadPlan, SplitReader};
 
 /// The most that a batch may hold: with the widest row it must still be counted by 32-bit offsets.
@@ -32,7 +32,12 @@ pub(super) struct Selection {
     pub(super) table: TableDescription,
     pub(super) columns: Vec<ColumnDescription>,
     pub(super) filter: Option<Condition>,
+    /// Which columns are left out, and what lacks; none if all are read that were asked for.
+    pub(super) note: Option<String>,
 }
+
+/// How many columns a note names.
+const COLUMNS_NAMED_MAX: usize = 20;
 
 /// Finds the table of a request and checks its columns and its filter.
 pub(super) async fn select(
@@ -47,7 +52,21 @@ pub(super) async fn select(
         Some(names) => named_columns(&table, names)?,
     };
     let filter = request.filter.as_ref().map(|document| filter::condition(document, &table, &parameters.rules));
-    Ok(Selection { filter: filter.transpose()?, columns, table })
+    let note = if request.columns.is_none() { unreadable(&table) } else { None };
+    Ok(Selection { filter: filter.transpose()?, columns, note, table })
+}
+
+/// Names the columns that the account may not read, so that nobody takes the rest for the table.
+fn unreadable(table: &TableDescription) -> Option<String> {
+    let names: Vec<&str> =
+        table.columns.iter().filter(|column| !column.selectable).map(|column| column.name.as_str()).collect();
+    let shown = names.get(..names.len().min(COLUMNS_NAMED_MAX)).filter(|shown| !shown.is_empty())?.join(", ");
+    let more = match names.len().saturating_sub(COLUMNS_NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let quoted = table.name.quoted();
+    Some(format!("columns left out, because the account may not read them: {shown}{more}; GRANT SELECT ON {quoted}"))
 }
 
 /// MySQL's generated invisible key is landed on request only; what a person made invisible is landed like the rest.
@@ -78,7 +97,7 @@ pub(super) async fn open(
     cancel: CancellationToken,
 ) -> Result<OpenTable, SourceError> {
     let mut first = session::open(&parameters.connect, Purpose::Reading).await?;
-    let Selection { table, columns, filter } = select(&mut first, parameters, request).await?;
+    let Selection { table, columns, filter, note } = select(&mut first, parameters, request).await?;
     if columns.is_empty() {
         let message = format!("the account may read no column of {}", table.name);
         return Err(SourceError::definite(SourceErrorKind::Privilege, message));
@@ -89,11 +108,19 @@ pub(super) async fn open(
         ObjectKind::Table | ObjectKind::SystemVersioned => catalog::estimates(&mut first, &table.name).await?,
     };
     let readers_max = limits.readers_max.max(1);
-    let plan = plan::plan(&mut first, &table, estimates, request.splits, readers_max).await?;
+    let mut plan = plan::plan(&mut first, &table, estimates, request.splits, readers_max).await?;
     let readers = readers_max.min(u32::try_from(plan.splits.len()).unwrap_or(u32::MAX));
-    let snapshot = snapshot::open(first, &parameters.connect, &table, readers).await?;
-    let watch = Arc::new(Watch::over(table.name.clone(), parameters.connect.clone()));
-    let notes = parameters.notes.iter().chain(&plan.note).cloned().chain(snapshot.notes).collect();
+    // From here on every connection meets the server that the first one met.
+    let connect = parameters.connect.pinned_to(first.server().endpoint());
+    let mut snapshot = snapshot::open(first, &connect, &table, readers).await?;
+    if let Some(connection) = snapshot.connections.first_mut()
+        && !plan.is_proven(connection).await?
+    {
+        plan = plan.uncut(&table.name);
+        snapshot.narrow().await;
+    }
+    let watch = Arc::new(Watch::over(table.name.clone(), connect));
+    let notes = parameters.notes.iter().chain(&note).chain(&plan.note).cloned().chain(snapshot.notes).collect();
     let public = ReadPlan {
         table: table.name.to_string(),
         schema: layout.schema().clone(),
@@ -103,7 +130,9 @@ pub(super) async fn open(
         notes,
     };
     let comment = limits.comment.clone();
-    let read = Arc::new(TableRead { table: table.name.quoted(), plan, layout, format, filter, defs, comment });
+    let row_bytes_max = parameters.connect.row_bytes_max.max(ROW_BYTES_MAX);
+    let read =
+        Arc::new(TableRead { table: table.name.quoted(), plan, layout, format, filter, defs, comment, row_bytes_max });
     let batch = BatchLimits {
         rows_max: limits.batch_rows_max.max(1),
         bytes_max: limits.batch_bytes_max.clamp(1, BATCH_BYTES_MAX),

@@ -2,7 +2,10 @@
 //!
 //! **Invariant.** The splits of a plan are half-open, adjoin each other, the first is open below and the last above, and
 //! all of them are compared by the server under the columns' own collations. So each row that a snapshot shows lies in
-//! exactly one split, whatever the bounds are; how good the bounds are decides only how even the splits get.
+//! exactly one split **if the bounds ascend**: then each row lies above all bounds up to some place and below all behind
+//! it. Where they cross, the rows in between are read twice. So the server itself is asked, in the snapshot that is read,
+//! whether any row lies between bounds that cross ([`SplitPlan::is_proven`]); if one does, the table is one split. How
+//! good the bounds are decides only how even the splits get.
 
 mod cut;
 mod key;
@@ -13,7 +16,7 @@ use headwaters_model::source_error::SourceError;
 
 use self::cut::{Piece, Prober, SPLITS_MAX};
 use self::key::{Bound, KeyColumn, KeyKind, SplitKey};
-use super::catalog::{Estimates, KeyDescription, TableDescription};
+use super::catalog::{Estimates, KeyDescription, TableDescription, TableName};
 use super::wire::{Connection, TextRow};
 use crate::contract::Split;
 
@@ -25,6 +28,8 @@ const SPLIT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 const SPLIT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How many splits each reader should get, so that a slow one does not hold up the rest.
 const SPLITS_PER_READER: u64 = 4;
+/// How many bounds are proven by one question: the optimizer takes only so many conditions for ranges of an index.
+const PROVEN_TOGETHER_MAX: usize = 64;
 
 /// How a table is cut.
 #[derive(Debug, Clone)]
@@ -49,6 +54,29 @@ impl SplitPlan {
         let splits =
             splits.map(|((Piece { lower, rows }, upper), index)| Split { index, lower, upper, rows_estimate: rows });
         Self { key: Some(key), splits: splits.collect(), note: None }
+    }
+
+    /// Whether no row that the connection sees lies in two splits: none lies below one bound and not below the next.
+    pub(super) async fn is_proven(&self, connection: &mut Connection) -> Result<bool, SourceError> {
+        let Some(key) = &self.key else { return Ok(true) };
+        let bounds: Vec<Bound> = self.splits.iter().filter_map(|split| split.lower.clone()).collect();
+        // Each lot begins with the bound that the last one ended with.
+        for start in (0..bounds.len()).step_by(PROVEN_TOGETHER_MAX) {
+            let lot = bounds.get(start..bounds.len().min(start + PROVEN_TOGETHER_MAX + 1)).unwrap_or_default();
+            if let Some(sql) = key.crossing_sql(lot)
+                && connection.query(&sql).await?.first().is_some()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives up the cut.
+    pub(super) fn uncut(self, table: &TableName) -> Self {
+        let rows = self.splits.iter().map(|split| split.rows_estimate).sum();
+        let note = format!("one reader: the server orders the keys of {table} differently from how they were cut");
+        Self { note: Some(note), ..Self::whole(Some(rows)) }
     }
 
     /// The condition of a split's rows; none if it is the whole table.
@@ -132,14 +160,18 @@ struct ServerProber<'a> {
 }
 
 impl ServerProber<'_> {
+    /// The first row that a statement answers with; none if there is none, or a cell of it is null.
     async fn cells(&mut self, sql: &str) -> Result<Option<Bound>, SourceError> {
         let answer = self.connection.query(sql).await?;
-        let cells = |row: &TextRow| {
-            let cell = |place| row.at(place).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            (0..answer.columns().len()).map(cell).collect::<Option<Bound>>()
-        };
+        let cells =
+            |row: &TextRow| (0..answer.columns().len()).map(|place| cell(row, place)).collect::<Option<Bound>>();
         Ok(answer.first().and_then(cells))
     }
+}
+
+/// A value of a key, which is ASCII in every kind of key ([`Bound`]).
+fn cell(row: &TextRow, place: usize) -> Option<String> {
+    row.at(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_owned)
 }
 
 impl Prober for ServerProber<'_> {
@@ -149,7 +181,7 @@ impl Prober for ServerProber<'_> {
         Ok(ends.and_then(|ends| <[String; 2]>::try_from(ends).ok()).map(|[min, max]| (min, max)))
     }
 
-    async fn estimate(&mut self, lower: &[String], upper: &[String]) -> Result<u64, SourceError> {
+    async fn estimate(&mut self, lower: &[String], upper: Option<&[String]>) -> Result<u64, SourceError> {
         let is_mariadb = self.connection.server().flavour().is_mariadb();
         let sql = self.key.estimate_sql(is_mariadb, lower, upper);
         let answer = self.connection.query(&sql).await?;
@@ -166,8 +198,7 @@ impl Prober for ServerProber<'_> {
     async fn ordered(&mut self, values: &[String]) -> Result<Vec<String>, SourceError> {
         let Some(sql) = self.key.ordered_sql(values) else { return Ok(Vec::new()) };
         let answer = self.connection.query(&sql).await?;
-        let cell = |row: &TextRow| row.at(0).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        Ok(answer.rows().iter().filter_map(cell).collect())
+        Ok(answer.rows().iter().filter_map(|row| cell(row, 0)).collect())
     }
 
     async fn count(&mut self, rows_max: u64) -> Result<u64, SourceError> {
@@ -179,7 +210,7 @@ impl Prober for ServerProber<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mysql::catalog::{ColumnDescription, Generated, KeyPart, ObjectKind, TableName};
+    use crate::mysql::catalog::{ColumnDescription, Generated, KeyPart, ObjectKind};
 
     fn column(name: &str, data_type: &str) -> ColumnDescription {
         ColumnDescription {

@@ -4,10 +4,13 @@
 //! planned. After any error the connection is given up, never reused: it may stand in the middle of a result, and
 //! another connection would be another moment.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use headwaters_model::diagnostic::Reason;
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +21,7 @@ use super::give_way::{Watch, gave_way};
 use super::plan::SplitPlan;
 use super::session::tagged;
 use super::types::{Decode, Landing};
-use super::wire::{ColumnDef, ColumnType, Connection, RowFormat, Rows};
+use super::wire::{ColumnDef, ColumnType, Connection, Param, RowFormat, Rows};
 use crate::contract::{Batch, BatchSender, Split, SplitReader, SplitTotals};
 
 /// What every reader of a table sends, and what it expects back.
@@ -38,6 +41,8 @@ pub(super) struct TableRead {
     pub(super) defs: Vec<ColumnDef>,
     /// What administrators see before each statement.
     pub(super) comment: String,
+    /// Above so many bytes a row is rejected.
+    pub(super) row_bytes_max: usize,
 }
 
 impl TableRead {
@@ -230,76 +235,139 @@ async fn stream_split(
 ) -> Result<SplitTotals, SourceError> {
     let sql = table.sql(split);
     let params = table.filter.as_ref().map_or(&[][..], |filter| filter.params.as_slice());
-    match table.format {
-        RowFormat::Binary => {
-            let statement = connection.prepare(&sql).await?;
-            let rows = connection.stream(&statement, params).await?;
-            let totals = read_rows(rows, table, columns, out).await?;
-            connection.close_statement(statement).await?;
-            Ok(totals)
-        }
-        RowFormat::Text => read_rows(connection.stream_text(&sql).await?, table, columns, out).await,
+    let statement = Query { table: &table.table, sql: &sql, params, format: table.format, defs: Some(&table.defs) };
+    let mut sending = Sending { table, out, totals: SplitTotals::default() };
+    let Read { bytes, rows_too_large } = run(connection, &statement, columns, &mut sending).await?;
+    let mut totals = sending.totals;
+    totals.bytes_in = bytes;
+    totals.rows_rejected = rows_too_large;
+    totals.diagnostics = columns.take_diagnostics();
+    for _ in 0..rows_too_large {
+        let longer = format!("longer than {} bytes, the most that is read of a row", table.row_bytes_max);
+        totals.diagnostics.record(WHOLE_ROW, Reason::RowTooLarge, "row rejected", None, &longer);
+    }
+    Ok(totals)
+}
+
+/// What stands for the column in a diagnostic of a whole row.
+const WHOLE_ROW: &str = "*";
+
+/// Sends batches to whoever wants them.
+struct Sending<'a> {
+    table: &'a TableRead,
+    out: &'a BatchSender,
+    totals: SplitTotals,
+}
+
+impl TakeBatch for Sending<'_> {
+    async fn take(&mut self, rows: RecordBatch, bytes_read: u64) -> Result<ControlFlow<()>, SourceError> {
+        let bytes_in = bytes_read - self.totals.bytes_in;
+        self.totals.rows += rows.num_rows() as u64;
+        self.totals.bytes_in = bytes_read;
+        self.out.send(Batch { rows, bytes_in }).await.map_err(|_| cancelled(&self.table.table))?;
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Reads a result to its end, handing on each batch as soon as it is full.
-async fn read_rows(
-    mut rows: Rows<'_>,
-    table: &TableRead,
+/// A statement whose rows are decoded.
+pub(super) struct Query<'a> {
+    /// The table, for messages.
+    pub(super) table: &'a str,
+    pub(super) sql: &'a str,
+    pub(super) params: &'a [Param],
+    pub(super) format: RowFormat,
+    /// The definitions that the result must still have; none if values are clipped on their way.
+    pub(super) defs: Option<&'a [ColumnDef]>,
+}
+
+/// Takes the batches of a result.
+pub(super) trait TakeBatch: Send {
+    /// Takes a batch as soon as it is full; `bytes_read` counts the wire from the beginning of the result. A break leaves
+    /// the rest of the result where it is: then the connection is of no more use.
+    fn take(
+        &mut self,
+        batch: RecordBatch,
+        bytes_read: u64,
+    ) -> impl Future<Output = Result<ControlFlow<()>, SourceError>> + Send;
+}
+
+/// What a result took.
+pub(super) struct Read {
+    bytes: u64,
+    rows_too_large: u64,
+}
+
+/// Runs a statement in its protocol and decodes its rows.
+pub(super) async fn run(
+    connection: &mut Connection,
+    query: &Query<'_>,
     columns: &mut Columns,
-    out: &BatchSender,
-) -> Result<SplitTotals, SourceError> {
-    if !same_columns(&table.defs, rows.columns()) {
-        let message = format!("the columns of {} changed while it was read", table.table);
+    taker: &mut impl TakeBatch,
+) -> Result<Read, SourceError> {
+    match query.format {
+        RowFormat::Binary => {
+            let statement = connection.prepare(query.sql).await?;
+            let read = decode(connection.stream(&statement, query.params).await?, query, columns, taker).await?;
+            if let ControlFlow::Continue(_) = read {
+                connection.close_statement(statement).await?;
+            }
+            Ok(either(read))
+        }
+        RowFormat::Text => Ok(either(decode(connection.stream_text(query.sql).await?, query, columns, taker).await?)),
+    }
+}
+
+fn either(read: ControlFlow<Read, Read>) -> Read {
+    match read {
+        ControlFlow::Continue(read) | ControlFlow::Break(read) => read,
+    }
+}
+
+/// Reads a result to its end, or until the taker has enough.
+async fn decode(
+    mut rows: Rows<'_>,
+    query: &Query<'_>,
+    columns: &mut Columns,
+    taker: &mut impl TakeBatch,
+) -> Result<ControlFlow<Read, Read>, SourceError> {
+    if query.defs.is_some_and(|planned| !same_columns(planned, rows.columns())) {
+        let message = format!("the columns of {} changed while it was read", query.table);
         return Err(SourceError::transient(SourceErrorKind::Server { number: DEFINITION_CHANGED }, message)
-            .with_hint("another attempt reads the new columns"));
+            .with_hint("read the table again to get its new columns"));
     }
     let malformed = |error: Malformed| {
-        let message = format!("a row of {} cannot be read: {error}", table.table);
+        let message = format!("a row of {} cannot be read: {error}", query.table);
         SourceError::definite(SourceErrorKind::Protocol, message)
     };
-    let mut totals = SplitTotals::default();
+    let read = |rows: &Rows<'_>| Read { bytes: rows.bytes_read(), rows_too_large: rows.rows_too_large() };
     while rows.fill().await? {
         while let Some(row) = rows.next_buffered()? {
             // `row` borrows the read buffer: nothing is allocated until a column grows.
             columns.push(row).map_err(malformed)?;
             if columns.is_full() {
                 let batch = columns.finish().map_err(malformed)?;
-                send(&mut totals, batch, rows.bytes_read(), table, out).await?;
+                if taker.take(batch, rows.bytes_read()).await?.is_break() {
+                    return Ok(ControlFlow::Break(read(&rows)));
+                }
             }
         }
     }
     if !columns.is_empty() {
         let batch = columns.finish().map_err(malformed)?;
-        send(&mut totals, batch, rows.bytes_read(), table, out).await?;
+        // There is nothing left to break off.
+        let _ = taker.take(batch, rows.bytes_read()).await?;
     }
-    totals.bytes_in = rows.bytes_read();
-    totals.rows_rejected = rows.rows_too_large();
-    totals.diagnostics = columns.take_diagnostics();
-    Ok(totals)
+    Ok(ControlFlow::Continue(read(&rows)))
 }
 
 /// 1412, "table definition has changed": what MySQL itself answers in this case.
 const DEFINITION_CHANGED: u16 = 1412;
 
-async fn send(
-    totals: &mut SplitTotals,
-    rows: arrow_array::RecordBatch,
-    bytes_read: u64,
-    table: &TableRead,
-    out: &BatchSender,
-) -> Result<(), SourceError> {
-    let bytes_in = bytes_read - totals.bytes_in;
-    totals.rows += rows.num_rows() as u64;
-    totals.bytes_in = bytes_read;
-    out.send(Batch { rows, bytes_in }).await.map_err(|_| cancelled(&table.table))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mysql::types::{ServerType, TypeRules};
-    use crate::mysql::wire::{ColumnFlags, Param};
+    use crate::mysql::wire::ColumnFlags;
 
     fn layout(columns: &[(&str, ServerType)]) -> RowLayout {
         let rules = TypeRules::default();
@@ -338,6 +406,7 @@ mod tests {
             filter,
             defs: Vec::new(),
             comment: "flow f run r".to_owned(),
+            row_bytes_max: 64,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The session that every connection gets before anything else is sent (mysql-sources.md 6).
 //!
 //! **Invariant.** Whatever a server's global variables say: text arrives as utf8mb4, moments as UTC, statements are read
-//! under the plain SQL mode, and nothing can be written. What would lose text silently is an error here.
+//! under the plain SQL mode, a table is read to its end as it is now, and nothing can be written. What would lose text or
+//! rows silently is set here, or is an error here.
 
 use std::time::Duration;
 
@@ -15,10 +16,20 @@ const UNKNOWN_VARIABLE: u16 = 1193;
 const COMMENT_CHARS_MAX: usize = 200;
 
 /// Variables that every server has. The network timeouts are long because the server waits for our slow reads.
-const VARIABLES: &str = "SET SESSION time_zone = '+00:00', sql_mode = '', autocommit = 1, wait_timeout = 28800, \
+///
+/// A `sql_select_limit` ends every SELECT early, with the terminator of a whole result; `sql_big_selects` overrules
+/// `max_join_size`, which refuses large tables; `sql_auto_is_null` gives IS NULL another meaning.
+const VARIABLES: &str = "SET SESSION time_zone = '+00:00', sql_mode = '', autocommit = 1, completion_type = 0, \
+    sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_auto_is_null = 0, wait_timeout = 28800, \
     net_write_timeout = 3600, net_read_timeout = 3600, lock_wait_timeout = 30";
 /// Variables of engines and flavours; a server without one answers 1193, which is fine.
-const VARIABLES_SOME: &[&str] = &["SET SESSION innodb_lock_wait_timeout = 30"];
+const VARIABLES_SOME: &[&str] = &[
+    "SET SESSION innodb_lock_wait_timeout = 30",
+    // Else a global point in time would show system-versioned tables as they were then.
+    "SET SESSION system_versioning_asof = DEFAULT",
+    // The connection that holds a snapshot's transaction is idle while others read.
+    "SET SESSION idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0",
+];
 /// Without REPEATABLE READ a consistent snapshot is silently none; READ ONLY guards against our own bugs.
 const TRANSACTIONS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 

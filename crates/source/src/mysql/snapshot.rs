@@ -6,27 +6,39 @@
 //! - there is only one;
 //! - *agreement* (MariaDB): each transaction reports the position in the binary log at which it was opened. The server
 //!   opens snapshots under the same lock as it orders commits, so equal positions mean that no logged transaction
-//!   committed in between. Not used where the log is known to leave commits out;
+//!   committed in between. Not used where the log is known to leave commits out. Where the account may not see what the
+//!   log leaves out, the lock is tried first, and agreement comes with a note. No account can see a session that writes
+//!   with `sql_log_bin = 0`: its commits move no position, so against those alone agreement proves nothing;
 //! - *clone* (Percona Server): every transaction was started from the first one's snapshot;
 //! - *lock*: a connection of its own held `LOCK TABLES … READ` from before the first transaction was started until after
 //!   the last one was. The lock is granted only when no transaction that wrote to the table is open, and until it is
 //!   released nobody writes.
 //!
 //! Each transaction then touches the table, which keeps its definition locked against ALTER TABLE for as long as the
-//! transaction lives. What cannot be proven is not claimed: without privilege or lock there is one reader, and a note
-//! says why.
+//! transaction lives. What cannot be proven is said: without privilege, lock or position there is one reader, and a note
+//! tells why.
 
 mod agree;
 
+use std::time::Duration;
+
+use futures::FutureExt;
 use futures::future::try_join_all;
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 
+use self::agree::Log;
 use super::catalog::{TableDescription, TableName};
 use super::session::{self, Purpose};
 use super::wire::{ConnectOptions, Connection, Flavour};
 
 /// How long the table lock is waited for, in seconds; writers queue up behind whoever waits for it.
 const LOCK_WAIT_SECONDS: u64 = 5;
+/// How long the table lock is held at most: nobody writes meanwhile.
+const LOCK_HELD_MAX: Duration = Duration::from_secs(2);
+/// What agreement leaves open where the account may not see the log's filters.
+const UNSEEN_FILTERS: &str = "the readers share a position of the binary log; that it leaves out no commit to this table \
+    (by a filter, or by sql_log_bin = 0) is not proven, because the account may not see it: GRANT BINLOG MONITOR ON *.*, \
+    or LOCK TABLES on the schema";
 const START: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// Connections that see one moment.
@@ -37,7 +49,7 @@ pub(super) struct Snapshot {
     pub(super) notes: Vec<String>,
 }
 
-/// Opens up to `readers` connections in one moment; `first` is one of them.
+/// Opens up to `readers` connections in one moment; `first` is one of them, and `options` lead to its server alone.
 pub(super) async fn open(
     first: Connection,
     options: &ConnectOptions,
@@ -55,11 +67,15 @@ pub(super) async fn open(
     if readers > 1 && table.is_transactional() {
         add_readers(&mut connections, options, readers, &mut notes).await?;
     }
-    if connections.len() > 1
-        && let Err(why) = open_together(&mut connections, options, &table.name).await?
-    {
-        notes.push(format!("one reader: {why}"));
-        close_all_but_first(&mut connections).await;
+    if connections.len() > 1 {
+        match open_together(&mut connections, options, &table.name).await? {
+            Together::Proven => {}
+            Together::Assumed(note) => notes.push(note.to_owned()),
+            Together::Not(why) => {
+                notes.push(format!("one reader: {why}"));
+                close_all_but_first(&mut connections).await;
+            }
+        }
     }
     if let [only] = connections.as_mut_slice() {
         start(only, START).await?;
@@ -68,6 +84,13 @@ pub(super) async fn open(
         connection.execute(&format!("SELECT 1 FROM {} LIMIT 0", table.name.quoted())).await?;
     }
     Ok(Snapshot { connections, notes })
+}
+
+impl Snapshot {
+    /// Gives up all readers but one, which keeps its moment.
+    pub(super) async fn narrow(&mut self) {
+        close_all_but_first(&mut self.connections).await;
+    }
 }
 
 async fn close_all_but_first(connections: &mut Vec<Connection>) {
@@ -85,9 +108,8 @@ async fn add_readers(
 ) -> Result<(), SourceError> {
     let Some(first) = connections.first_mut() else { return Ok(()) };
     let identity = identity(first).await?;
-    let pinned = options.pinned_to(first.server().endpoint());
     for _ in 1..readers {
-        match session::open(&pinned, Purpose::Reading).await {
+        match session::open(options, Purpose::Reading).await {
             Ok(mut connection) => {
                 if self::identity(&mut connection).await? != identity {
                     notes.push("one reader: connections reach different servers, a proxy shares them out".to_owned());
@@ -119,19 +141,36 @@ async fn identity(connection: &mut Connection) -> Result<Vec<Option<Vec<u8>>>, S
     Ok(answer.first().map(|row| places.map(|place| row.at(place).map(<[u8]>::to_vec)).collect()).unwrap_or_default())
 }
 
-/// Starts a transaction on every connection in one moment; the inner error says why that was not possible.
+/// Whether several transactions see one moment.
+#[derive(Debug, PartialEq, Eq)]
+enum Together {
+    /// They do.
+    Proven,
+    /// They do unless something is the case that is not seen; a person should know what.
+    Assumed(&'static str),
+    /// They do not, and why.
+    Not(String),
+}
+
+/// Starts a transaction on every connection in one moment: by the order of mysql-sources.md 11.1.
 async fn open_together(
     connections: &mut [Connection],
     options: &ConnectOptions,
     table: &TableName,
-) -> Result<Result<(), String>, SourceError> {
-    let flavour = connections.first().map(|connection| connection.server().flavour());
-    let opened = match flavour {
-        Some(Flavour::MariaDb) => agree::agree(connections).await?,
-        Some(Flavour::Percona) => clone(connections).await?,
-        Some(Flavour::MySql) | None => false,
-    };
-    if opened { Ok(Ok(())) } else { lock(connections, options, table).await }
+) -> Result<Together, SourceError> {
+    let Some(first) = connections.first_mut() else { return Ok(Together::Proven) };
+    match first.server().flavour() {
+        Flavour::MariaDb => match agree::log(first).await? {
+            Log::Whole if agree::agree(connections).await? => Ok(Together::Proven),
+            Log::Whole | Log::Partial => lock(connections, options, table).await,
+            Log::Unseen => match lock(connections, options, table).await? {
+                Together::Not(_) if agree::agree(connections).await? => Ok(Together::Assumed(UNSEEN_FILTERS)),
+                outcome => Ok(outcome),
+            },
+        },
+        Flavour::Percona if clone(connections).await? => Ok(Together::Proven),
+        Flavour::Percona | Flavour::MySql => lock(connections, options, table).await,
+    }
 }
 
 async fn start(connection: &mut Connection, statement: &str) -> Result<(), SourceError> {
@@ -166,28 +205,43 @@ async fn lock(
     connections: &mut [Connection],
     options: &ConnectOptions,
     table: &TableName,
-) -> Result<Result<(), String>, SourceError> {
-    let Some(first) = connections.first() else { return Ok(Ok(())) };
-    let mut holder = match session::open(&options.pinned_to(first.server().endpoint()), Purpose::Reading).await {
+) -> Result<Together, SourceError> {
+    let mut holder = match session::open(options, Purpose::Reading).await {
         Ok(holder) => holder,
-        Err(error) if is_full(&error) => return Ok(Err(format!("no connection is left for the table lock: {error}"))),
+        Err(error) if is_full(&error) => {
+            return Ok(Together::Not(format!("no connection is left for the table lock: {error}")));
+        }
         Err(error) => return Err(error),
     };
     holder.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")).await?;
     let locked = holder.execute(&format!("LOCK TABLES {} READ", table.quoted())).await;
     let outcome = match locked {
-        Ok(()) => {
-            let started = start_all(connections).await;
-            let unlocked = holder.execute("UNLOCK TABLES").await;
-            started.and(unlocked).map(Ok)
-        }
+        Ok(()) => start_under_lock(connections, &mut holder).await,
         Err(error) => match why_not_locked(&error, table) {
-            Some(why) => Ok(Err(why)),
+            Some(why) => Ok(Together::Not(why)),
             None => Err(error),
         },
     };
     holder.close().await;
     outcome
+}
+
+/// Starts all transactions and unlocks, or unlocks when that takes too long: writers do not wait for a slow reader.
+async fn start_under_lock(connections: &mut [Connection], holder: &mut Connection) -> Result<Together, SourceError> {
+    let mut starting = start_all(connections).boxed();
+    let in_time = tokio::time::timeout(LOCK_HELD_MAX, &mut starting).await;
+    let unlocked = holder.execute("UNLOCK TABLES").await;
+    match in_time {
+        Ok(started) => started.and(unlocked).map(|()| Together::Proven),
+        Err(_) => {
+            // The connections are of use again only when they have their answers.
+            starting.await.and(unlocked)?;
+            let seconds = LOCK_HELD_MAX.as_secs();
+            Ok(Together::Not(format!(
+                "the readers did not get ready within the {seconds} s that the table lock is held"
+            )))
+        }
+    }
 }
 
 /// What to tell when the lock was not had; none for errors that have nothing to do with it.

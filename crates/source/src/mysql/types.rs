@@ -68,6 +68,7 @@ mod tests {
     use arrow_schema::DataType;
 
     use super::*;
+    use crate::contract::SOURCE_NAME;
 
     /// Every `DATA_TYPE` that MySQL 5.7 to 9.7 and MariaDB 10.5 to 12 report (mysql-sources.md 8).
     const DATA_TYPES: [&str; 43] = [
@@ -164,8 +165,9 @@ mod tests {
         let guid = ServerType::declared("binary", "binary(16)", false);
         assert_eq!(Landing::of("g", &guid, true, &rules).field.data_type(), &DataType::Utf8);
         let raw = TypeRules { zero_dates: ZeroDates::Raw, ..TypeRules::default() };
-        let extra = Landing::of("d", &ServerType::Date, true, &raw).raw_field().unwrap();
-        assert_eq!(extra.name(), "d_raw");
+        let extra = Landing::of("d", &ServerType::Date, true, &raw).raw_field(|name| name == "d_raw").unwrap();
+        assert_eq!(extra.name(), "d_raw_");
+        assert_eq!(extra.metadata().get(SOURCE_NAME).map(String::as_str), Some("d_raw_"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod auth;
 mod column;
 mod compression;
 mod connection;
+mod files;
 mod greeting;
 mod handshake;
 mod hosts;

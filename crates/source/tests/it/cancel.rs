@@ -8,6 +8,7 @@ use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_source::contract::{OpenTable, ReadLimits, Source};
 use headwaters_source::mysql::MySqlSource;
 use headwaters_testkit::{DatabaseServer, Flavour, ServerOptions};
+use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -164,6 +165,28 @@ async fn a_long_read_gives_way_to_a_change_of_the_table() -> Result<()> {
         let error = ended.await?.expect_err("the read gave way");
         assert!(matches!(error, SourceError::Transient(_)), "{flavour}: {error}");
         assert!(error.to_string().contains("gave way"), "{flavour}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_long_read_does_not_give_way_to_who_only_wants_a_lock() -> Result<()> {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = DatabaseServer::shared(flavour).await?;
+        let schema = large_table(server).await?;
+        let limits = ReadLimits { batch_rows_max: 100, ..limits(1) };
+        let access = access(server, "admin", &schema);
+        let request = request("t", Splits::Exactly(1));
+        let open = MySqlSource::default().open(&access, &request, limits, CancellationToken::new()).await?;
+        let ended = interrupted(open, |receiver| async move {
+            let mut other = server.connect().await?;
+            other.query_drop("set session lock_wait_timeout = 6").await?;
+            let locked = other.query_drop(format!("lock tables `{schema}`.t write")).await;
+            assert!(locked.is_err(), "{flavour}: the snapshot is in the way for as long as the read takes");
+            other.disconnect().await?;
+            take_all(receiver).await
+        });
+        assert!(ended.await?.is_ok_and(|rows| rows > 0), "{flavour}: the read came to its end");
     }
     Ok(())
 }

@@ -98,3 +98,13 @@ fn connection_strings_are_read_or_refused_and_stay_readable_when_masked() {
 fn row_filters_are_read_or_refused() {
     replay("row_filter", targets::row_filter);
 }
+
+#[test]
+fn filters_and_orders_of_lists_are_read_or_refused() {
+    replay("filter", targets::filter);
+}
+
+#[test]
+fn continuation_tokens_are_read_or_refused() {
+    replay("token", targets::token);
+}

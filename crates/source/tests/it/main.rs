@@ -5,6 +5,7 @@ mod contract;
 mod corpus;
 mod differential;
 mod discovery;
+mod filters;
 mod fixtures;
 mod memory;
 mod neutral;

@@ -3,8 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
+use headwaters_model::diagnostic::Reason;
 use headwaters_model::job::Splits;
 use headwaters_source::contract::Source;
 use headwaters_source::mysql::MySqlSource;
@@ -146,6 +147,10 @@ async fn a_blob_of_64_megabytes_lands_and_one_above_the_row_limit_is_rejected() 
     let landed = read(MySqlSource::default(), &access, &request("t", Splits::Exactly(1)), limits(1)).await?;
     let held = HELD.get().1 - before;
     assert_eq!((landed.rows(), landed.totals.rows_rejected), (3, 1));
+    let entry = landed.totals.diagnostics.entries().first().context("a diagnostic")?;
+    assert_eq!((entry.reason, entry.action.as_str(), entry.count), (Reason::RowTooLarge, "row rejected", 1));
+    let told = entry.samples.first().context("a sample")?;
+    assert!(told.raw.contains("68157440 bytes"), "{}", told.raw);
     let longest = landed.batches.iter().flat_map(|batch| batch.column(1).as_binary::<i32>().iter()).flatten();
     assert_eq!(longest.map(<[u8]>::len).max(), Some(BLOB_BYTES));
     assert!(held < 4 * i64::try_from(BLOB_BYTES)?, "{held} bytes held");

@@ -177,6 +177,42 @@ async fn the_session_is_ours_whatever_the_server_sets() {
 }
 
 #[tokio::test]
+async fn a_table_is_read_whole_and_as_it_is_now_whatever_the_server_sets() {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = ServerOptions::new(flavour).start().await.unwrap();
+        let schema = server.fresh_schema("whole").await.unwrap();
+        let versioned = if flavour.is_maria_db() { "with system versioning" } else { "" };
+        let mut statements = vec![
+            format!("create table {schema}.t (id int primary key auto_increment) {versioned}"),
+            format!("insert into {schema}.t values (1), (2), (3), (4), (5)"),
+            "set global max_join_size = 1".to_owned(),
+            "set global sql_select_limit = 2".to_owned(),
+        ];
+        if flavour.is_maria_db() {
+            statements.push("set global sql_big_selects = 0".to_owned());
+            statements.push("set global system_versioning_asof = '2001-01-01 00:00:00'".to_owned());
+        }
+        for statement in statements {
+            server.execute(&statement).await.unwrap();
+        }
+        let parameters = dsn::parameters(&account(&server, "reader", "")).unwrap();
+        let mut connection = session::open(&parameters.connect, Purpose::Reading).await.unwrap();
+        let sql = format!("select id from {schema}.t");
+        assert_eq!(connection.query(&sql).await.unwrap().rows().len(), 5, "{flavour}");
+        let statement = connection.prepare(&sql).await.unwrap();
+        let mut rows = connection.stream(&statement, &[]).await.unwrap();
+        let mut count = 0;
+        while rows.fill().await.unwrap() {
+            while rows.next_buffered().unwrap().is_some() {
+                count += 1;
+            }
+        }
+        assert_eq!(count, 5, "{flavour}");
+        connection.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_session_can_not_write() {
     for flavour in [Flavour::MariaDb, Flavour::MySql] {
         let server = DatabaseServer::shared(flavour).await.unwrap();

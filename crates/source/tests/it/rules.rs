@@ -1,7 +1,8 @@
 //! What the connection asks for changes how values are read.
 
 use anyhow::Result;
-use headwaters_model::job::Splits;
+use headwaters_model::job::{ReadRequest, Splits};
+use headwaters_source::contract::SOURCE_NAME;
 use headwaters_source::mysql::MySqlSource;
 use headwaters_testkit::{DatabaseServer, Flavour, expected};
 use serde_json::{Value, json};
@@ -35,6 +36,40 @@ async fn zero_dates_keep_their_text_on_request() -> Result<()> {
     let read = landed("t_date", "AllowZeroDateTime=true").await?;
     assert_eq!(of(&read, "c", &[7, 8, 6]), [Value::Null, Value::Null, json!("2024-02-29")]);
     assert_eq!(of(&read, "c_raw", &[7, 8, 6]), [json!("0000-00-00"), json!("2024-00-00"), Value::Null]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_text_of_a_date_takes_a_name_that_is_free() -> Result<()> {
+    let server = DatabaseServer::shared(Flavour::MariaDb).await?;
+    let schema = server.fresh_schema("raw").await?;
+    server.execute(&format!("create table `{schema}`.t (d date, d_raw int)")).await?;
+    let settings = format!("Database={schema};AllowZeroDateTime=true");
+    let access = access_with(&format!("{};{settings}", server.connection_string("reader")));
+    let landed = read(MySqlSource::default(), &access, &request("t", Splits::Auto), limits(1)).await?;
+    let fields = landed.plan.schema.fields().iter();
+    let named: Vec<_> =
+        fields.map(|field| (field.name().as_str(), field.metadata().get(SOURCE_NAME).map(String::as_str))).collect();
+    assert_eq!(named, [("d", Some("d")), ("d_raw_", Some("d_raw_")), ("d_raw", Some("d_raw"))]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn columns_that_the_account_may_not_read_are_named_in_a_note() -> Result<()> {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let server = DatabaseServer::shared(flavour).await?;
+        let schema = server.fresh_schema("partial").await?;
+        server.execute(&format!("create table `{schema}`.t (id int primary key, salary int)")).await?;
+        server.execute(&format!("grant select (id) on `{schema}`.t to nothing@'%'")).await?;
+        let access = access_with(&format!("{};Database={schema}", server.connection_string("nothing")));
+        let landed = read(MySqlSource::default(), &access, &request("t", Splits::Auto), limits(1)).await?;
+        let named = |note: &String| note.contains("left out") && note.contains("salary") && !note.contains("id,");
+        assert!(landed.plan.notes.iter().any(named), "{flavour}: {:?}", landed.plan.notes);
+        let asked = ReadRequest { columns: Some(vec!["id".to_owned()]), ..request("t", Splits::Auto) };
+        let landed = read(MySqlSource::default(), &access, &asked, limits(1)).await?;
+        assert!(!landed.plan.notes.iter().any(named), "{flavour}: {:?}", landed.plan.notes);
+        server.execute(&format!("revoke select (id) on `{schema}`.t from nothing@'%'")).await?;
+    }
     Ok(())
 }
 

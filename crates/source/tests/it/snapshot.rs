@@ -97,7 +97,14 @@ async fn readers_of_mysql_share_a_moment_by_a_short_lock() -> Result<()> {
 async fn readers_of_mariadb_agree_on_a_position_without_any_privilege() -> Result<()> {
     let server =
         ServerOptions::new(Flavour::MariaDb).argument("--log-bin=agree").argument("--server-id=7").start().await?;
-    rows_are_read_once(&server, "reader").await
+    rows_are_read_once(&server, "reader").await?;
+    let schema = table(&server).await?;
+    let seen = open(&server, "admin", &schema, 4).await?;
+    assert!(seen.plan.notes.is_empty(), "{:?}", seen.plan.notes);
+    let unseen = open(&server, "reader", &schema, 4).await?;
+    let note = unseen.plan.notes.first().context("a note")?;
+    assert!(note.contains("not proven") && note.contains("GRANT BINLOG MONITOR"), "{note}");
+    Ok(())
 }
 
 #[tokio::test]

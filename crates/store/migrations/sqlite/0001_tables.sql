@@ -176,6 +176,7 @@ create table pending_offset (
     value text not null,
     landed text not null,
     landed_at_us bigint not null,
+    facts text not null,
     primary key (flow_id, data_set_id, ordinal)
 );
 
@@ -231,6 +232,7 @@ create table audit (
     collection text not null,
     resource_id text not null,
     etag text,
+    request_id text,
     allowed boolean not null
 );
 create index audit_by_age on audit (org, sandbox, at_us, id);

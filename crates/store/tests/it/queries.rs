@@ -72,81 +72,89 @@ struct RandomQuery {
     starts: Vec<Index>,
 }
 
+/// Places of every kind that a document has.
+const PATHS: [&str; 25] = [
+    "name",
+    "description",
+    "state",
+    "createdAt",
+    "updatedAt",
+    "createdBy",
+    "sandboxName",
+    "sandboxId",
+    "imsOrgId",
+    "version",
+    "options.a",
+    "options.a[]",
+    "options.a[].b",
+    "options.a[].b[]",
+    "options.a[].b[].c",
+    "options.a.b",
+    "labels",
+    "labels[]",
+    "transformations[].name",
+    "transformations[].params.n",
+    "lastRunDetails.state",
+    "scheduleParams.startTime",
+    "id",
+    "sourceConnectionIds[]",
+    "options",
+];
+/// Values of every type, and some that only look like one.
+const VALUES: [&str; 23] = [
+    "0",
+    "1",
+    "-1",
+    "7",
+    "2.5",
+    "1e3",
+    "1700000000500",
+    "9007199254740993",
+    "true",
+    "false",
+    "\"a\"",
+    "b",
+    "\"a, b\"",
+    "ä",
+    "Enabled",
+    "enabled",
+    "SUCCESS",
+    "prod",
+    "n7",
+    "zz",
+    "\"\"",
+    "null",
+    "\"a\\\"b\"",
+];
+/// What a list may be ordered by.
+const SORT_KEYS: [&str; 14] = [
+    "name",
+    "-name",
+    "createdAt",
+    "-createdAt",
+    "updatedAt",
+    "options.a",
+    "-options.a",
+    "description",
+    "-state",
+    "-id",
+    "sandboxName",
+    "lastRunDetails.startedAtUTC",
+    "-lastRunDetails.startedAtUTC",
+    "labels",
+];
+
 /// Random filters and orders, over fields of every kind that a document has.
 fn query() -> impl Strategy<Value = RandomQuery> {
-    let path = prop::sample::select(vec![
-        "name",
-        "description",
-        "state",
-        "createdAt",
-        "updatedAt",
-        "createdBy",
-        "sandboxName",
-        "sandboxId",
-        "imsOrgId",
-        "version",
-        "options.a",
-        "options.a[]",
-        "options.a[].b",
-        "options.a[].b[]",
-        "options.a[].b[].c",
-        "options.a.b",
-        "labels",
-        "labels[]",
-        "transformations[].name",
-        "transformations[].params.n",
-        "lastRunDetails.state",
-        "scheduleParams.startTime",
-        "id",
-        "sourceConnectionIds[]",
-        "options",
-    ]);
-    let value = prop::sample::select(vec![
-        "0",
-        "1",
-        "-1",
-        "7",
-        "2.5",
-        "1e3",
-        "1700000000500",
-        "9007199254740993",
-        "true",
-        "false",
-        "\"a\"",
-        "b",
-        "\"a, b\"",
-        "ä",
-        "Enabled",
-        "enabled",
-        "SUCCESS",
-        "prod",
-        "n7",
-        "zz",
-        "\"\"",
-        "null",
-    ]);
+    let path = prop::sample::select(&PATHS[..]);
+    let value = prop::sample::select(&VALUES[..]);
     let sign = prop::sample::select(vec!["==", "!=", "=", ">", ">=", "<", "<="]);
     let filter =
         (path, sign, prop::collection::vec(value, 1..3)).prop_filter_map("not a filter", |(path, sign, values)| {
             let text = format!("{path}{sign}{}", values.join(","));
             Filter::parse(&text, Collection::Flows).is_ok().then_some(text)
         });
-    let key = prop::sample::select(vec![
-        "name",
-        "-name",
-        "createdAt",
-        "-createdAt",
-        "updatedAt",
-        "options.a",
-        "-options.a",
-        "description",
-        "-state",
-        "-id",
-        "sandboxName",
-        "lastRunDetails.startedAtUTC",
-        "-lastRunDetails.startedAtUTC",
-        "labels",
-    ]);
+    let key = prop::sample::select(&SORT_KEYS[..]);
     let order = prop::collection::vec(key, 1..4).prop_map(|keys| keys.join(","));
     let filters = prop_oneof![1 => Just(Vec::new()), 4 => prop::collection::vec(filter, 1..3)];
     let starts = prop::collection::vec(any::<Index>(), 6);

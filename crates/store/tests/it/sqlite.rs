@@ -52,6 +52,8 @@ run_suite!(open:
     an_attempt_needs_the_lease,
     settling_moves_everything_at_once,
     settling_a_run_twice_fails_the_second_time,
+    a_failure_is_written_only_by_the_holder_of_the_lease,
+    what_is_pending_of_a_run_that_is_over_is_found,
     a_commit_that_nothing_explains_stops_the_flow,
     lower_pending_offsets_go_and_higher_ones_stay,
     a_run_without_rows_moves_the_offset_from_its_base_only,
@@ -94,6 +96,7 @@ async fn a_database_that_somebody_else_holds_is_busy() {
 
     let refused = world.store.write(&world.scope).await.err().unwrap();
     assert!(refused.is_busy() && refused.is_transient(), "{refused:?}");
+    assert!(refused.hint().unwrap().contains("try again"));
     assert!(world.store.ping().await.is_err_and(|error| error.is_busy()));
 
     held.rollback().await.unwrap();
@@ -109,9 +112,39 @@ async fn a_full_database_says_so_and_keeps_what_it_had() {
     let mut tx = world.store.write(&world.scope).await.unwrap();
     let refused = tx.insert(&big).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full(_)) && !refused.is_transient(), "{refused:?}");
+    assert!(refused.hint().unwrap().contains("free space"));
     drop(tx);
     assert_eq!(world.find(&first.id).await, Some(first));
     assert_eq!(world.find::<Connection>(&big.id).await, None);
+}
+
+#[tokio::test]
+async fn a_damaged_row_does_not_keep_the_others_waiting() {
+    let world = open().await;
+    let [broken, sound] = [world.add_pipeline().await.flow, {
+        let flow = crate::world::flow("second", None, None);
+        world.add(flow).await
+    }];
+    let damaged = world.add_run(&broken, Some(NOW)).await;
+    let run = world.add_run(&sound, Some(NOW)).await;
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    for flow in [broken.id, sound.id] {
+        tx.set_next_due(flow, Some(NOW)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let options = SqliteConnectOptions::new().filename(world.dir.path().join("headwaters.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for (table, id, path) in
+        [("run", damaged.id.to_string(), "$.flowSpec"), ("flow", broken.id.to_string(), "$.flowSpec")]
+    {
+        let text = format!("update {table} set body = json_set(body, '{path}', 7) where id = '{id}'");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut other).await.unwrap();
+    }
+
+    let due = world.store.due_flows(NOW, 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.flow.id).collect::<Vec<_>>(), [sound.id]);
+    assert_eq!(world.claim("a", NOW).await.unwrap().run.id, run.id);
+    assert_eq!(world.claim("b", NOW).await, None);
 }
 
 #[tokio::test]

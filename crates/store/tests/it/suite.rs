@@ -164,7 +164,6 @@ pub(crate) async fn secrets_open_only_for_their_owner(world: &World) {
     let secrets = tx.secrets(&id).await.unwrap();
     let shown: Vec<_> = secrets.iter().map(|(field, secret)| (field.as_str(), secret.expose())).collect();
     assert_eq!(shown, [("password", "second"), ("sslKeyPassword", "third")]);
-    assert_eq!(tx.secret_fields(&id).await.unwrap(), ["password", "sslKeyPassword"]);
     assert!(tx.secrets(&other.id.to_string()).await.unwrap().is_empty());
 }
 
@@ -173,7 +172,7 @@ pub(crate) async fn a_deleted_connection_takes_its_secrets_along(world: &World) 
     let mut tx = world.store.write(&world.scope).await.unwrap();
     tx.put_secret(&stored.id.to_string(), "password", &Secret::new("x")).await.unwrap();
     tx.delete::<Connection>(&stored.id, &stored.etag).await.unwrap();
-    assert!(tx.secret_fields(&stored.id.to_string()).await.unwrap().is_empty());
+    assert!(tx.secrets(&stored.id.to_string()).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     assert_eq!(world.find::<Connection>(&stored.id).await, None);
 }
@@ -194,7 +193,7 @@ pub(crate) async fn unused_sources_go_with_their_connection(world: &World) {
     let Pipeline { connection, source: used, .. } = world.add_pipeline().await;
     let unused = world.add(source(connection.id)).await;
     let mut tx = world.store.write(&world.scope).await.unwrap();
-    assert_eq!(tx.delete_unused_sources(connection.id).await.unwrap(), [unused.id]);
+    assert_eq!(tx.delete_unused_sources(connection.id).await.unwrap(), [(unused.id, unused.etag)]);
     tx.commit().await.unwrap();
     assert_eq!(world.find::<SourceConnection>(&unused.id).await, None);
     assert!(world.find::<SourceConnection>(&used.id).await.is_some());
@@ -203,12 +202,21 @@ pub(crate) async fn unused_sources_go_with_their_connection(world: &World) {
 pub(crate) async fn table_names_are_unique_in_a_sandbox(world: &World) {
     world.add(data_set("orders")).await;
     let mut tx = world.store.write(&world.scope).await.unwrap();
-    assert!(tx.has_table_name("orders").await.unwrap() && !tx.has_table_name("customers").await.unwrap());
+    assert_eq!(tx.free_table_name("orders").await.unwrap(), "orders_1");
+    assert_eq!(tx.free_table_name("customers").await.unwrap(), "customers");
     let second = Resource::new(world.scope.clone(), State::Enabled, data_set("orders"), &world.actor, NOW);
     assert!(matches!(tx.insert(&second).await, Err(StoreError::Duplicate { .. })));
     drop(tx);
+    for taken in ["orders_1", "orders_3", "orders_x", "orders_2_late"] {
+        world.add(data_set(taken)).await;
+    }
     let mut tx = world.store.write(&world.elsewhere).await.unwrap();
-    assert!(!tx.has_table_name("orders").await.unwrap());
+    assert_eq!(tx.free_table_name("orders").await.unwrap(), "orders");
+    drop(tx);
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    assert_eq!(tx.free_table_name("orders").await.unwrap(), "orders_2");
+    drop(tx);
+    let mut tx = world.store.write(&world.elsewhere).await.unwrap();
     let elsewhere = Resource::new(world.elsewhere.clone(), State::Enabled, data_set("orders"), &world.actor, NOW);
     tx.insert(&elsewhere).await.unwrap();
 }
@@ -221,7 +229,7 @@ pub(crate) async fn an_account_proves_itself_with_its_secret(world: &World) {
     assert_eq!(store.authenticate(&ClientId::mint(), &Secret::new("another")).await.unwrap(), None);
     assert_eq!(store.account(&account.client_id).await.unwrap().as_ref(), Some(account));
     assert_eq!(store.accounts(&account.org).await.unwrap(), std::slice::from_ref(account));
-    assert!(store.has_organisation(&account.org).await.unwrap());
+    assert!(store.organisations().await.unwrap().contains(&account.org));
     let prod = store.sandbox(&account.org, "prod").await.unwrap().unwrap();
     assert_eq!((prod.scope(), prod.is_default), (scope.clone(), true));
     assert_eq!(store.sandbox(&account.org, "dev").await.unwrap(), None);
@@ -259,7 +267,6 @@ pub(crate) async fn a_flow_has_one_run_at_work(world: &World) {
     let second = world.add_run(&flow, Some(NOW + 1)).await;
     let first = world.claim("a", NOW).await.unwrap();
     assert_eq!(world.claim("b", NOW).await, None);
-    assert_eq!(world.store.next_wake_up().await.unwrap(), Some(NOW + LEASE));
     settle(world, &first, &data_set.id, Promotion::Unchanged).await.unwrap();
     assert_eq!(world.claim("b", NOW).await.unwrap().run.id, second.id);
 }
@@ -274,7 +281,6 @@ pub(crate) async fn a_run_of_a_disabled_flow_waits(world: &World) {
     tx.replace(&flow, &expected).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(world.claim("a", NOW).await, None);
-    assert_eq!(world.store.next_wake_up().await.unwrap(), None);
 }
 
 pub(crate) async fn a_lease_that_ended_is_taken_over(world: &World) {
@@ -344,6 +350,11 @@ pub(crate) async fn settling_moves_everything_at_once(world: &World) {
     let attempts = tx.attempts(run.id).await.unwrap();
     assert_eq!((attempts.len(), attempts[0].ended_at_ms), (1, Some(NOW)));
     assert_eq!(world.claim("b", NOW + LEASE).await, None);
+
+    // Whoever finds the same commit again is told that there is nothing left to do.
+    let again = Claim { run, ..claim };
+    let refused = settle(world, &again, &data_set.id, Promotion::Table(Some(attempt.ordinal))).await;
+    assert!(matches!(refused, Err(StoreError::Settled(_))), "{refused:?}");
 }
 
 pub(crate) async fn settling_a_run_twice_fails_the_second_time(world: &World) {
@@ -353,6 +364,57 @@ pub(crate) async fn settling_a_run_twice_fails_the_second_time(world: &World) {
     settle(world, &claim, &data_set.id, Promotion::Unchanged).await.unwrap();
     let refused = settle(world, &claim, &data_set.id, Promotion::Unchanged).await;
     assert!(matches!(refused, Err(StoreError::Outdated(Outdated::Stale { .. }))), "{refused:?}");
+}
+
+pub(crate) async fn a_failure_is_written_only_by_the_holder_of_the_lease(world: &World) {
+    let Pipeline { flow, data_set, .. } = world.add_pipeline().await;
+    world.add_run(&flow, Some(NOW)).await;
+    let first = world.claim("a", NOW).await.unwrap();
+    world.claim("b", NOW + LEASE).await.unwrap();
+    let mut run = first.run.clone();
+    let record = json!({ "statusSummary": { "status": "failed" } });
+    run.body.record(RunRecord { metrics: record, activities: Vec::new() });
+    let expected = run.touch(&world.actor, NOW);
+    for (owner, allowed) in [(None, false), (Some("a"), false), (Some("b"), true)] {
+        let mut tx = world.store.write(&world.scope).await.unwrap();
+        let settlement = Settlement {
+            run: &run,
+            expected: &expected,
+            owner,
+            data_set: &data_set.id,
+            promotion: Promotion::Unchanged,
+            attempt: None,
+            batch: None,
+            by: &world.actor,
+            now_ms: NOW,
+        };
+        let settled = tx.settle(settlement).await;
+        assert_eq!(settled.is_ok(), allowed, "{owner:?}: {settled:?}");
+        assert!(allowed || matches!(settled, Err(StoreError::LeaseLost(_))), "{settled:?}");
+    }
+}
+
+pub(crate) async fn what_is_pending_of_a_run_that_is_over_is_found(world: &World) {
+    let Pipeline { flow, data_set, .. } = world.add_pipeline().await;
+    world.add_run(&flow, Some(NOW)).await;
+    let claim = world.claim("a", NOW).await.unwrap();
+    let attempt = world.attempt(&claim, "a", &data_set.id).await;
+    world.put_pending(&claim, &attempt, &data_set.id, json!(3)).await;
+    assert_eq!(world.store.left_behind(None, 10).await.unwrap(), [], "its run is at work");
+    settle(world, &claim, &data_set.id, Promotion::Unchanged).await.unwrap();
+    let found = world.store.left_behind(None, 10).await.unwrap();
+    let [left] = &found[..] else { panic!("one: {found:?}") };
+    assert_eq!((left.pending.run, left.pending.ordinal, &left.scope), (claim.run.id, attempt.ordinal, &world.scope));
+    assert_eq!(left.pending.facts.batch, claim.batch);
+    assert!(world.store.left_behind(Some(left), 10).await.unwrap().is_empty());
+
+    // What belongs to the flow stays while something is pending, and goes with it.
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    tx.forget_flow(flow.id).await.unwrap();
+    assert_eq!(tx.attempts(claim.run.id).await.unwrap().len(), 1);
+    tx.drop_pending(&left.pending).await.unwrap();
+    tx.forget_flow(flow.id).await.unwrap();
+    assert!(tx.attempts(claim.run.id).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_commit_that_nothing_explains_stops_the_flow(world: &World) {
@@ -432,7 +494,6 @@ pub(crate) async fn flows_are_due_when_their_instant_has_come(world: &World) {
     tx.set_next_due(second.id, Some(NOW)).await.unwrap();
     assert_eq!(tx.next_due(first.id).await.unwrap(), Some(NOW + 10));
     tx.commit().await.unwrap();
-    assert_eq!(world.store.next_wake_up().await.unwrap(), Some(NOW));
     let due = world.store.due_flows(NOW + 9, 10).await.unwrap();
     let [due] = &due[..] else { panic!("one: {due:?}") };
     assert_eq!((&due.flow, due.due_ms, &due.scope), (&second, NOW, &world.scope));
@@ -445,7 +506,15 @@ pub(crate) async fn the_audit_tells_who_did_what(world: &World) {
     let mut tx = world.store.write(&world.scope).await.unwrap();
     for (at_ms, action, allowed) in [(NOW, "create", true), (NOW + 1, "delete", false)] {
         let resource = stored.reference();
-        let entry = AuditEntry { at_ms, by: &world.actor, action, resource, etag: Some(&stored.etag), allowed };
+        let entry = AuditEntry {
+            at_ms,
+            by: &world.actor,
+            action,
+            resource,
+            etag: Some(&stored.etag),
+            request_id: Some("r1"),
+            allowed,
+        };
         tx.audit(&entry).await.unwrap();
     }
     tx.commit().await.unwrap();
@@ -473,6 +542,7 @@ async fn settle(world: &World, claim: &Claim, data_set: &DataSetId, promotion: P
     let settlement = Settlement {
         run: &run,
         expected: &expected,
+        owner: None,
         data_set,
         promotion,
         attempt: Some(AttemptEnd { ordinal: Ordinal::FIRST, error: None }),

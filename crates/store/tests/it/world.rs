@@ -7,6 +7,7 @@ use headwaters_model::data_set::{DataSet, TAG_TABLE};
 use headwaters_model::flow::{Flow, FlowInheritance};
 use headwaters_model::id::{ConnectionId, DataSetId, OrgId, SourceConnectionId, TargetConnectionId};
 use headwaters_model::job::{Landed, LandedFile, Totals};
+use headwaters_model::metrics::RunFacts;
 use headwaters_model::offset::Ordinal;
 use headwaters_model::resource::{LastOperation, Resource, State};
 use headwaters_model::run::Run;
@@ -105,6 +106,7 @@ impl World {
             next,
             landed: landed(),
             landed_at_ms: NOW,
+            facts: facts(claim),
         };
         let mut tx = self.store.write(&self.scope).await.unwrap();
         tx.put_pending(&pending).await.unwrap();
@@ -218,6 +220,19 @@ pub(crate) fn batch(world: &World, claim: &Claim, data_set: &DataSetId, status: 
     let mut batch = Resource::new(world.scope.clone(), State::Enabled, body, &Actor::scheduler(), NOW);
     batch.id = claim.batch.clone();
     batch
+}
+
+fn facts(claim: &Claim) -> RunFacts {
+    RunFacts {
+        run: claim.run.id,
+        source_label: "MariaDB".to_owned(),
+        source: SourceConnectionId::mint(),
+        target: TargetConnectionId::mint(),
+        batch: claim.batch.clone(),
+        once: true,
+        window: None,
+        started_at_ms: NOW,
+    }
 }
 
 pub(crate) fn landed() -> Landed {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::FromRequestParts;
 use headwaters_control::{Caller, CommandError, Stored};
-use headwaters_model::filter::{FILTERS_MAX, Filter};
+use headwaters_model::filter::{FILTERS_MAX, Filter, quoted};
 use headwaters_model::page::{LIMIT_DEFAULT, LIMIT_MAX, ListQuery, Order};
 use headwaters_model::resource::{Resource, ResourceRef};
 use http::request::Parts;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use crate::error::{ApiError, Refusal};
-use crate::extract::query::Query;
+use crate::extract::query::{Query, shown};
 use crate::state::ApiState;
 
 /// The parameters that every collection has, beside the names of its fields.
@@ -54,7 +54,8 @@ pub(crate) struct ListParams {
     order_by: Option<String>,
     /// The top-level fields to return, `,` between them.
     properties: Option<String>,
-    /// A filter, e.g. `name==orders`; repeated ones all hold. A field's name works as a parameter too: `name=orders`.
+    /// A filter, e.g. `name==orders`; repeated ones all hold. A field's name works as a parameter too: `name=orders`,
+    /// where `**` is a star.
     property: Option<Vec<String>>,
     /// Only what was made after this moment, milliseconds since 1970.
     created_after: Option<i64>,
@@ -113,7 +114,7 @@ pub(crate) async fn get<K: Shelf>(
     caller: &Caller,
     ids: &str,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let missing = || CommandError::Missing(ResourceRef::new(K::COLLECTION, crate::extract::query::shown(ids)));
+    let missing = || CommandError::Missing(ResourceRef::new(K::COLLECTION, shown(ids)));
     let valid: Vec<String> =
         ids.split(',').filter_map(|id| id.parse::<K::Id>().ok()).map(|id| id.to_string()).collect();
     if valid.is_empty() {
@@ -146,16 +147,13 @@ fn path_of<K: Shelf>(name: &str) -> &str {
 }
 
 fn filters_of<K: Shelf>(query: &Query) -> Result<Vec<Filter>, Refusal> {
-    let mut texts = Vec::new();
-    for text in query.all("property") {
-        let end = text.find(['=', '!', '<', '>', '~']).unwrap_or(text.len());
-        let (field, rest) = text.split_at(end);
-        texts.push(format!("{}{rest}", path_of::<K>(field.trim())));
-    }
+    let mut texts = query.all("property").map(comparison::<K>).collect::<Result<Vec<_>, _>>()?;
     for (name, path) in fields_of::<K>() {
         for value in query.all(name) {
             let (operator, value) = value.strip_prefix('!').map_or(("==", value), |value| ("!=", value));
-            let values: Vec<String> = value.split(',').map(|value| format!("\"{value}\"")).collect();
+            let meant = |value: &str| if name == "name" { whole_name(value) } else { Ok(value.to_owned()) };
+            let values = value.split(',').map(|value| Ok(quoted(&meant(value)?)));
+            let values = values.collect::<Result<Vec<_>, Refusal>>()?;
             texts.push(format!("{path}{operator}{}", values.join(",")));
         }
     }
@@ -166,6 +164,21 @@ fn filters_of<K: Shelf>(query: &Query) -> Result<Vec<Filter>, Refusal> {
         return Err(Refusal::TooManyFilters(FILTERS_MAX));
     }
     texts.iter().map(|text| Ok(Filter::parse(text, K::COLLECTION)?)).collect()
+}
+
+/// A `property` under the name of the stored document. Whether a field exists (`field`, `!field`) can't be asked.
+fn comparison<K: Shelf>(text: &str) -> Result<String, Refusal> {
+    let (field, rest) = text.split_at(text.find(['=', '!', '<', '>', '~']).unwrap_or(text.len()));
+    if rest.is_empty() || field.trim().is_empty() {
+        return Err(Refusal::Existence(shown(text)));
+    }
+    Ok(format!("{}{rest}", path_of::<K>(field.trim())))
+}
+
+/// The name that `name=…` asks for: `**` is a star of it; a single one would be a wildcard, which lists don't have.
+fn whole_name(value: &str) -> Result<String, Refusal> {
+    let parts: Vec<&str> = value.split("**").collect();
+    if parts.iter().any(|part| part.contains('*')) { Err(Refusal::Wildcard(shown(value))) } else { Ok(parts.join("*")) }
 }
 
 /// Reads `orderBy` (old name `sort`): a direction holds for the fields behind it, ascending to begin with.
@@ -232,6 +245,25 @@ mod tests {
         for query in ["limit=0", "limit=101", "limit=x", "start=-1", "createdAfter=now", "colour=red", "orderBy=colour"]
         {
             assert!(read(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_asked_for_whole_and_its_stars_are_doubled() {
+        let filters = |query| -> Vec<String> {
+            read(query).unwrap().query.filters.iter().map(|filter| filter.text().to_owned()).collect()
+        };
+        assert_eq!(filters("name=5**"), ["name==\"5*\""]);
+        assert_eq!(filters("name=a%22b&description=*"), ["name==\"a\\\"b\"", "description==\"*\""]);
+        for query in ["name=ord*", "name=!*", "name=a,b*c", "name=***"] {
+            assert!(matches!(read(query), Err(Refusal::Wildcard(_))), "{query}");
+        }
+    }
+
+    #[test]
+    fn whether_a_field_exists_can_not_be_asked() {
+        for query in ["property=name", "property=!name", "property="] {
+            assert!(matches!(read(query), Err(Refusal::Existence(_))), "{query}");
         }
     }
 

@@ -2,28 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use arrow_array::ArrayRef;
 use headwaters_model::diagnostic::Reason;
 
 use super::cells::Cells;
+use super::misfits::{Misfit, clipped};
 use super::storage::{Booleans, Bytes, Fixed, Floats};
-use super::temporal::{FIRST_DAY, Moment, WallClock, Zone, print_days, print_micros};
+use super::temporal::{FIRST_DAY, Moment, WallClock, Zone};
 use super::{Malformed, bytes, numbers};
 use crate::mysql::types::{Decode, GuidLayout, ZeroDates};
-
-/// A value that could not be kept as it was.
-#[derive(Debug, PartialEq)]
-pub(super) struct Misfit {
-    pub(super) reason: Reason,
-    /// What was done instead.
-    pub(super) action: &'static str,
-    /// The value as the server prints it.
-    pub(super) raw: String,
-}
 
 /// What a push says: most values are kept, and then nothing is allocated.
 pub(super) type Pushed = Result<Option<Box<Misfit>>, Malformed>;
@@ -160,13 +151,7 @@ impl Column {
                 let geometry = cells.bytes()?;
                 values.push_with(|out| bytes::write_ewkb(out, geometry))?;
             }
-            Self::Vector(values) => {
-                let floats = cells.bytes()?;
-                if !values.push(floats)? {
-                    values.push_null();
-                    return Ok(misfit(Reason::VectorLength, "null", bytes::hex(floats)));
-                }
-            }
+            Self::Vector(values) => return push_vector(values, cells.bytes()?),
         }
         Ok(None)
     }
@@ -235,39 +220,6 @@ impl Column {
         };
         out.push(array);
         Ok(())
-    }
-
-    /// The last value as text, for the key of a diagnostic; none is null, or a type that is never a key.
-    pub(super) fn last(&self) -> Option<String> {
-        match self {
-            Self::Int8(values) => values.last().map(|value| value.to_string()),
-            Self::Int16FromU8(values) | Self::Int16(values) => values.last().map(|value| value.to_string()),
-            Self::Int32FromU16(values) | Self::Int32(values) => values.last().map(|value| value.to_string()),
-            Self::Int64FromU32(values) | Self::Int64(values) | Self::Int64FromBits(values) => {
-                values.last().map(|value| value.to_string())
-            }
-            Self::DecimalFromU64(values) | Self::DecimalFromBits(values) => {
-                values.last().map(|value| value.to_string())
-            }
-            Self::Decimal { values, scale, .. } => values.last().map(|units| numbers::print_decimal(units, *scale)),
-            Self::Float32(values) => values.last().map(|value| value.to_string()),
-            Self::Float64(values) => values.last().map(|value| value.to_string()),
-            Self::BooleanFromTiny(values) | Self::BooleanFromBit(values) => {
-                values.last().map(|value| u8::from(value).to_string())
-            }
-            Self::Date(dates) => dates.values.last().map(print_days),
-            Self::DateTime { dates, fraction_digits, .. } => {
-                dates.values.last().map(|micros| print_micros(micros, *fraction_digits))
-            }
-            Self::Time { text, .. }
-            | Self::Text(text)
-            | Self::LongDecimal(text)
-            | Self::Enum { text, .. }
-            | Self::Null(text)
-            | Self::Guid(text, _) => text.last().map(|text| String::from_utf8_lossy(text).into_owned()),
-            Self::Binary(values) | Self::Geometry(values) => values.last().map(bytes::hex),
-            Self::Vector(_) => None,
-        }
     }
 
     /// How many bytes a row takes in this column beyond what its cell takes on the wire, at most.
@@ -342,6 +294,14 @@ impl<T: arrow_buffer::ArrowNativeType> Dates<T> {
 fn push_tiny(values: &mut Booleans, value: i8) -> Option<Box<Misfit>> {
     values.push(value != 0);
     if matches!(value, 0 | 1) { None } else { misfit(Reason::BoolNot01, "true", value.to_string()) }
+}
+
+fn push_vector(values: &mut Floats, floats: &[u8]) -> Pushed {
+    if values.push(floats)? {
+        return Ok(None);
+    }
+    values.push_null();
+    Ok(misfit(Reason::VectorLength, "null", bytes::hex(clipped(floats))))
 }
 
 fn push_date(dates: &mut Dates<i32>, clock: WallClock) -> Pushed {

@@ -38,12 +38,6 @@ impl<T: ArrowNativeType> Fixed<T> {
         self.nulls.append_null();
     }
 
-    /// The last value; none is null.
-    pub(super) fn last(&self) -> Option<T> {
-        let index = self.values.len().checked_sub(1)?;
-        self.nulls.is_valid(index).then(|| self.values.get(index).copied()).flatten()
-    }
-
     pub(super) fn finish<A: ArrowPrimitiveType<Native = T>>(&mut self) -> PrimitiveArray<A> {
         let fresh = Vec::with_capacity(self.values.len());
         let values = std::mem::replace(&mut self.values, fresh);
@@ -73,11 +67,6 @@ impl Booleans {
     pub(super) fn push_null(&mut self) {
         self.values.append(false);
         self.nulls.append_null();
-    }
-
-    pub(super) fn last(&self) -> Option<bool> {
-        let index = self.values.len().checked_sub(1)?;
-        self.nulls.is_valid(index).then(|| self.values.get_bit(index))
     }
 
     pub(super) fn finish(&mut self) -> BooleanArray {
@@ -122,12 +111,6 @@ impl Bytes {
     pub(super) fn push_null(&mut self) {
         self.offsets.push(self.offsets.last().copied().unwrap_or(0));
         self.nulls.append_null();
-    }
-
-    pub(super) fn last(&self) -> Option<&[u8]> {
-        let index = self.offsets.len().checked_sub(2)?;
-        let start = usize::try_from(*self.offsets.get(index)?).ok()?;
-        self.nulls.is_valid(index).then(|| self.values.get(start..)).flatten()
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
@@ -236,7 +219,6 @@ mod tests {
         fixed.push(7);
         fixed.push_null();
         assert_eq!(fixed.finish::<arrow_array::types::Int32Type>().len(), 2);
-        assert_eq!(fixed.last(), None);
         fixed.push(8);
         let array = fixed.finish::<arrow_array::types::Int32Type>();
         assert_eq!((array.len(), array.null_count(), array.value(0)), (1, 0, 8));

@@ -90,16 +90,18 @@ fn the_error_value_of_an_enum_is_told_from_an_empty_member() {
     assert!(plain.flagged().is_empty());
     let mut columns = Columns::new(plain, RowFormat::Text, LIMITS);
     columns.push(&text_row(&[Some(b"1"), Some(b"")])).unwrap();
+    columns.finish().unwrap();
     assert_eq!(columns.take_diagnostics().count(), 1);
 
     let ambiguous = id_and("e", ServerType::Enum { empty_member: true });
     assert_eq!(ambiguous.flagged(), [1]);
     let mut columns = Columns::new(ambiguous, RowFormat::Text, LIMITS);
     columns.push(&text_row(&[Some(b"1"), Some(b""), Some(b"")])).unwrap();
+    columns.finish().unwrap();
     assert_eq!(columns.take_diagnostics().count(), 0);
     columns.push(&text_row(&[Some(b"2"), Some(b""), Some(b"1")])).unwrap();
-    assert_eq!(columns.take_diagnostics().count(), 1);
     assert_eq!(columns.finish().unwrap().num_columns(), 2, "the flag is not landed");
+    assert_eq!(columns.take_diagnostics().count(), 1);
 }
 
 #[test]

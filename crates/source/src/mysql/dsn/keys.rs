@@ -156,6 +156,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("dnssrv", "name the hosts in Server, separated by commas"),
 ];
 
+/// What every kind of private key says in its first line of PEM.
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
 const SSH_HINT: &str = "open the tunnel outside and name its local end in Server and Port";
 
 /// What is done with a key.
@@ -189,9 +192,9 @@ impl Key {
         }
     }
 
-    /// Whether its value must never be shown.
-    pub(crate) fn is_secret(self) -> bool {
-        matches!(self, Self::Password | Self::CertificatePassword | Self::SslKey)
+    /// Whether this value of it must never be shown: a password or a key, also one that stands beside its certificate.
+    pub(crate) fn is_secret(self, value: &str) -> bool {
+        matches!(self, Self::Password | Self::CertificatePassword | Self::SslKey) || value.contains(PRIVATE_KEY)
     }
 }
 

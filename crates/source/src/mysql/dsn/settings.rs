@@ -304,8 +304,10 @@ impl Settings {
 
     fn unparsable(&self, error: GrammarError) -> SourceError {
         let kind = SourceErrorKind::InvalidParameter { key: CONNECTION_STRING.to_owned() };
-        SourceError::definite(kind, format!("{}: {error}", self.form))
-            .with_hint("put values that hold a semicolon or begin with a quote into quotes")
+        SourceError::definite(kind, format!("{}: {error}", self.form)).with_hint(match self.form {
+            Form::Uri => "percent-encode the password: %2F is a slash, %3F a question mark, %23 a hash, %40 an at sign",
+            _ => "put values that hold a semicolon or begin with a quote into quotes",
+        })
     }
 
     fn refused(&self, name: &str, offset: usize) -> SourceError {

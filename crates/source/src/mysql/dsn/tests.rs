@@ -138,6 +138,8 @@ fn errors_name_key_and_offset_and_never_a_value() {
         ("jdbc:postgresql://h/db?password=s3cret", "connectionString", "another kind"),
         ("jdbc:mysql://h/db?useSSL=s3cret", "useSSL", "true or false"),
         ("mysql://u:s3cret%00@h/db", "Password", "NUL"),
+        ("mysql://u:12/s3cret@h/db", "connectionString", "at character 19 percent-encode the password"),
+        ("mysql://u:12?s3cret@h/db", "connectionString", "at character 19 percent-encode the password"),
     ] {
         let (kind, message) = refused(text);
         assert_eq!(kind, SourceErrorKind::InvalidParameter { key: key.to_owned() }, "{text}");
@@ -230,13 +232,22 @@ fn only_the_secrets_are_masked() {
     assert_eq!(shown("jdbc:mysql://h/db?user=u&password=p"), "jdbc:mysql://h/db?user=u&password=*****");
     assert_eq!(shown("mysql://h/db?user&password"), "mysql://h/db?user&password");
     assert_eq!(shown("mysql://h/db?password="), "mysql://h/db?password=*****");
+    assert_eq!(shown("mysql://user:12/34@db/shop"), "*****");
+    assert_eq!(shown("mysql://user:12?34@db/shop"), "*****");
     assert_eq!(shown("Server=h;Pwd='open"), "*****");
+    assert_eq!(
+        shown("Server=h;SslCert='-----BEGIN EC PRIVATE KEY-----k';SslCa=/ca.pem"),
+        "Server=h;SslCert=*****;SslCa=/ca.pem"
+    );
+    assert_eq!(shown("mysql://h/db?sslCert=-----BEGIN%20PRIVATE%20KEY-----k"), "mysql://h/db?sslCert=*****");
     assert_eq!(shown("jdbc:postgresql://h/db?password=p"), "*****");
 
-    let shown = masked(&basic(json!({"server": "h", "port": 3306, "sslKey": "k", "extra": [1]})));
+    let both = "-----BEGIN CERTIFICATE-----c\n-----BEGIN RSA PRIVATE KEY-----k";
+    let params = json!({"server": "h", "port": 3306, "sslKey": "k", "sslCert": both, "sslCa": "/ca.pem", "extra": [1]});
     assert_eq!(
-        Value::Object(shown),
-        json!({"server": "h", "port": 3306, "sslKey": "*****", "extra": [1], "password": "*****"})
+        Value::Object(masked(&basic(params))),
+        json!({"server": "h", "port": 3306, "sslKey": "*****", "sslCert": "*****", "sslCa": "/ca.pem", "extra": [1],
+            "password": "*****"})
     );
 }
 

@@ -1,7 +1,8 @@
 //! `mysql://`, `mariadb://` and `jdbc:` URIs (mysql-sources.md 1.5), translated into the keys of a connection string.
 //!
 //! Taken apart by hand: a list of hosts is no host for the standard grammar, and people paste passwords whose `@` or
-//! `#` is not encoded. The password ends at the last `@` before the path.
+//! `#` is not encoded. The password ends at the last `@` before the path. One with a bare `/` or `?` would end too early,
+//! and its tail be taken for a database: that shows by an `@` where none can be, and is refused as a whole.
 //!
 //! **Invariant.** As in the grammar of connection strings, an error names keys and offsets, never a value.
 
@@ -175,7 +176,22 @@ impl<'a> Uri<'a> {
             let reason = "a percent-encoded part that is not UTF-8 begins";
             return Err(GrammarError { reason, offset: uri.offset(part.start) });
         }
-        Ok(uri)
+        match uri.stray_at() {
+            Some(at) => {
+                let reason = "an '@' that ends no account (is a '/' or '?' of the password not encoded?) stands";
+                Err(GrammarError { reason, offset: uri.offset(at) })
+            }
+            None => Ok(uri),
+        }
+    }
+
+    /// An `@` in the path, or in a setting that nobody knows.
+    fn stray_at(&self) -> Option<usize> {
+        let unknown =
+            self.query.iter().filter(|(name, value)| matches!(self.setting(name, value), Setting::Unknown { .. }));
+        let unknown = unknown.map(|(name, value)| name.start..value.end);
+        let mut places = std::iter::once(self.database.clone()).chain(unknown);
+        places.find_map(|place| self.text[place.clone()].find('@').map(|at| place.start + at))
     }
 
     fn parts(&self) -> impl Iterator<Item = &Range<usize>> {
@@ -211,7 +227,7 @@ impl<'a> Uri<'a> {
         // A name without '=' has no value to hide.
         let given = self.query.iter().filter(|(name, value)| value.start > name.end);
         let in_query = given.filter(|(name, value)| match self.setting(name, value) {
-            Setting::Acts { key, .. } => key.is_secret(),
+            Setting::Acts { key, value, .. } => key.is_secret(&value),
             Setting::OldTls { .. } | Setting::Ignored { .. } => false,
             Setting::Refused { .. } | Setting::Unknown { .. } => true,
         });
@@ -330,6 +346,22 @@ mod tests {
         let found = acts("mysql://u:p@ss@h/db");
         assert_eq!(found[0].1, "h");
         assert_eq!(found[3].1, "p@ss");
+    }
+
+    #[test]
+    fn the_tail_of_a_password_is_not_taken_for_a_database_or_a_setting() {
+        for (text, offset) in [
+            ("mysql://user:12/34@db/shop", 18),
+            ("mysql://user:12?34@db/shop", 18),
+            ("mysql://user:1@2/34@db/shop", 19),
+            ("mysql://user:12?a=34@db/shop?ssl-mode=REQUIRED", 20),
+            ("jdbc:mariadb://user:12/34?5@db/shop", 27),
+        ] {
+            let error = Uri::parse(text).unwrap_err();
+            assert_eq!(error.offset, offset, "{text}: {error}");
+        }
+        assert!(acts("mysql://u:p@h/sh%40p").contains(&(Key::Database, "sh@p".to_owned())));
+        assert!(acts("jdbc:mysql://h/db?user=me@x&password=a@b").contains(&(Key::Password, "a@b".to_owned())));
     }
 
     #[test]

@@ -11,7 +11,7 @@ fn column(name: &str, data_type: &str, column_type: &str) -> ColumnDescription {
         data_type: data_type.to_owned(),
         column_type: column_type.to_owned(),
         charset: data_type.contains("char").then(|| "latin1".to_owned()),
-        collation: None,
+        collation: data_type.contains("char").then(|| "latin1_bin".to_owned()),
         json_check: false,
         srid: None,
         invisible: false,
@@ -103,8 +103,9 @@ fn literals_mean_what_the_landed_column_holds() {
         ),
         (compare("<", "took", "-01:00:00"), "(`took` < CAST(? AS TIME(6)))", bytes("-01:00:00")),
         (compare("like", "Name", "a%"), "(`Name` LIKE ?)", bytes("a%")),
-        (compare("!=", "Name", "Ωμέγα"), "(CONVERT(`Name` USING utf8mb4) <> ?)", bytes("Ωμέγα")),
-        (compare("like", "doc", "%x%"), "(CAST(`doc` AS CHAR) LIKE ?)", bytes("%x%")),
+        (compare("=", "Name", "été"), "(`Name` = ?)", bytes("été")),
+        (compare("!=", "Name", "Ωμέγα"), "(CONVERT(`Name` USING utf8mb4) COLLATE utf8mb4_bin <> ?)", bytes("Ωμέγα")),
+        (compare("like", "doc", "%x%"), "(CAST(`doc` AS CHAR) COLLATE utf8mb4_bin LIKE ?)", bytes("%x%")),
     ] {
         assert_eq!(sql(node), (expected.to_owned(), vec![param]));
     }

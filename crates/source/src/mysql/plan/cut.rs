@@ -2,10 +2,11 @@
 //!
 //! Never equal widths: gaps would give empty ranges and crowds giant ones. Keys that are numbers are halved until the
 //! optimizer's estimates are even; texts are sampled; other keys are walked by the server in steps of rows. Every bound is
-//! a number in the server's order, or a key in the order in which the server listed it, so bounds never cross.
+//! a number in the server's order, or a key in the order in which the server listed it, so bounds do not cross; that they
+//! do not is proven by the server before they are used (`SplitPlan::is_proven`).
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::future::Future;
 
 use headwaters_model::source_error::SourceError;
@@ -28,9 +29,12 @@ const STEP_ROWS_MAX: u64 = 1_000_000;
 pub(super) trait Prober: Send {
     /// The smallest and the largest value of the key's first column; none if there are no rows.
     fn range(&mut self) -> impl Future<Output = Result<Option<(String, String)>, SourceError>> + Send;
-    /// The optimizer's estimate of the rows in `[lower, upper)`.
-    fn estimate(&mut self, lower: &[String], upper: &[String])
-    -> impl Future<Output = Result<u64, SourceError>> + Send;
+    /// The optimizer's estimate of the rows in `[lower, upper)`; without an upper bound, of all rows from `lower` on.
+    fn estimate(
+        &mut self,
+        lower: &[String],
+        upper: Option<&[String]>,
+    ) -> impl Future<Output = Result<u64, SourceError>> + Send;
     /// The key that stands so many rows behind a bound, or behind the first row; none beyond the last.
     fn step(
         &mut self,
@@ -66,7 +70,7 @@ pub(super) async fn cut(
         let is_text = matches!(first.kind, KeyKind::Text { .. });
         if is_text
             && rows_estimate >= COUNT_ROWS_MAX
-            && let Some(pieces) = sample::sample(prober, min, max, splits).await?
+            && let Some(pieces) = sample::sample(prober, &first.kind, min, max, splits).await?
         {
             return Ok(pack(pieces, splits));
         }
@@ -137,13 +141,12 @@ impl Halving<'_> {
         Ok(bounds.collect())
     }
 
-    /// A bound that the server cannot name (behind the last date) leaves the range undivided: it counts as empty.
+    /// A lower bound that the server cannot name leaves the range undivided: it counts as empty. An upper one (behind
+    /// the last date) has nothing behind it.
     async fn estimate(&self, prober: &mut impl Prober, lower: i128, upper: i128) -> Result<u64, SourceError> {
-        let last = || self.kind.value(upper.saturating_sub(1));
-        let Some((lower, upper)) = self.kind.value(lower).zip(self.kind.value(upper).or_else(last)) else {
-            return Ok(0);
-        };
-        prober.estimate(&[lower], &[upper]).await
+        let Some(lower) = self.kind.value(lower) else { return Ok(0) };
+        let upper: Option<Bound> = self.kind.value(upper).map(|upper| vec![upper]);
+        prober.estimate(&[lower], upper.as_deref()).await
     }
 }
 
@@ -183,10 +186,12 @@ async fn walk(prober: &mut impl Prober, splits: u32, rows_estimate: u64) -> Resu
     let counted = if rows_estimate < COUNT_ROWS_MAX { prober.count(COUNT_ROWS_MAX).await? } else { rows_estimate };
     let step = counted.div_ceil(u64::from(splits)).clamp(1, STEP_ROWS_MAX);
     let mut pieces = vec![Piece { lower: None, rows: step }];
+    let mut seen = HashSet::new();
     for _ in 0..PROBES_MAX {
         let from = pieces.last().and_then(|piece| piece.lower.clone());
         let Some(next) = prober.step(from.as_deref(), step).await? else { break };
-        if from.as_ref() == Some(&next) {
+        // A step that leads back would go round in circles.
+        if !seen.insert(next.clone()) {
             break;
         }
         pieces.push(Piece { lower: Some(next), rows: step });
@@ -260,9 +265,10 @@ mod tests {
             Ok(ends.map(|(first, last)| (first.0.0.to_string(), last.0.0.to_string())))
         }
 
-        async fn estimate(&mut self, lower: &[String], upper: &[String]) -> Result<u64, SourceError> {
+        async fn estimate(&mut self, lower: &[String], upper: Option<&[String]>) -> Result<u64, SourceError> {
             self.questions += 1;
-            Ok(self.rows_of(Some(&lower.to_vec()), Some(&upper.to_vec())) as u64)
+            let upper = upper.map(<[String]>::to_vec);
+            Ok(self.rows_of(Some(&lower.to_vec()), upper.as_ref()) as u64)
         }
 
         async fn step(&mut self, from: Option<&[String]>, rows: u64) -> Result<Option<Bound>, SourceError> {

@@ -3,15 +3,19 @@
 //! Texts are guessed, and for each the server finds the first key at or behind it: one dive into the index. The keys that
 //! were found are listed by the server in its own order, and the optimizer says how many rows lie between neighbours. Where
 //! too many do, longer texts are guessed. A guess decides only how even the ranges get, never their order.
+//!
+//! Texts are the hexadecimal digits of their bytes, as in every [`super::key::Bound`]. Those of character sets whose
+//! characters are not told apart without a table are not guessed.
 
 use std::collections::BTreeSet;
 
 use headwaters_model::source_error::SourceError;
 
 use super::cut::{PIECES_PER_SPLIT, Piece, Prober};
+use super::key::KeyKind;
 
 /// What a guess ends with. Under most collations these are in order, under some several mean the same.
-const ENDINGS: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const ENDINGS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// How often guesses get longer.
 const ROUNDS_MAX: u32 = 3;
 /// How many texts are guessed in one round at most.
@@ -22,23 +26,27 @@ const SHARES_MAX: u64 = 2;
 /// Pieces in key order, the first open below; none if the keys are not like anything that was guessed.
 pub(super) async fn sample(
     prober: &mut impl Prober,
+    kind: &KeyKind,
     min: String,
     max: String,
     splits: u32,
 ) -> Result<Option<Vec<Piece>>, SourceError> {
-    let mut prefixes = vec![common_prefix(&min, &max)];
+    let Some(common) = prefix(kind, &min, &max, 0) else { return Ok(None) };
+    let mut prefixes = vec![common];
     let mut found = BTreeSet::from([min, max]);
     let mut between = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        let guesses = prefixes.iter().flat_map(|prefix| ENDINGS.chars().map(move |ending| format!("{prefix}{ending}")));
-        for guess in guesses.take(GUESSES_MAX) {
+        let guesses = prefixes.iter().flat_map(|prefix| ENDINGS.iter().map(move |byte| format!("{prefix}{byte:02X}")));
+        let guesses: Vec<String> = guesses.take(GUESSES_MAX).collect();
+        for guess in guesses {
             let key = prober.step(Some(&[guess]), 0).await?;
             found.extend(key.and_then(|key| key.into_iter().next()));
         }
         let ordered = prober.ordered(&found.iter().cloned().collect::<Vec<_>>()).await?;
         between = rows_between(prober, &ordered).await?;
         let piece_rows = share(&between, splits) / PIECES_PER_SPLIT;
-        prefixes = between.iter().filter(|gap| gap.rows > piece_rows.max(1)).map(Gap::longer_prefix).collect();
+        let crowded = between.iter().filter(|gap| gap.rows > piece_rows.max(1));
+        prefixes = crowded.filter_map(|gap| prefix(kind, &gap.lower, &gap.upper, 1)).collect();
         if prefixes.is_empty() {
             break;
         }
@@ -55,14 +63,6 @@ struct Gap {
     rows: u64,
 }
 
-impl Gap {
-    /// What the keys in between begin with: most of them share one character more with the lower end than both ends share.
-    fn longer_prefix(&self) -> String {
-        let common = common_prefix(&self.lower, &self.upper).chars().count();
-        self.lower.chars().take(common + 1).collect()
-    }
-}
-
 fn share(gaps: &[Gap], splits: u32) -> u64 {
     let rows: u64 = gaps.iter().map(|gap| gap.rows).sum();
     (rows / u64::from(splits)).max(1)
@@ -72,14 +72,18 @@ async fn rows_between(prober: &mut impl Prober, ordered: &[String]) -> Result<Ve
     let mut gaps = Vec::with_capacity(ordered.len());
     for pair in ordered.windows(2) {
         let [lower, upper] = pair else { continue };
-        let rows = prober.estimate(std::slice::from_ref(lower), std::slice::from_ref(upper)).await?;
+        let rows = prober.estimate(std::slice::from_ref(lower), Some(std::slice::from_ref(upper))).await?;
         gaps.push(Gap { lower: lower.clone(), upper: upper.clone(), rows });
     }
     Ok(gaps)
 }
 
-fn common_prefix(a: &str, b: &str) -> String {
-    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+/// What both texts begin with, and so many characters of the first one more: most keys between two that were found
+/// share one character more with the lower one than both share.
+fn prefix(kind: &KeyKind, first: &str, second: &str, more: usize) -> Option<String> {
+    let (first, second) = (kind.characters(first)?, kind.characters(second)?);
+    let common = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+    Some(first.into_iter().take(common + more).collect())
 }
 
 #[cfg(test)]
@@ -87,19 +91,25 @@ mod tests {
     use super::super::key::Bound;
     use super::*;
 
-    /// A table in memory with a text key; its order puts lower case before upper case, as no guess expects.
+    /// A table in memory with a text key, in digits as bounds are; its order puts lower case before upper case, as no guess expects.
     struct Table {
         keys: Vec<String>,
         questions: u32,
     }
 
-    fn rank(key: &str) -> String {
+    fn digits(text: &str) -> String {
+        text.bytes().map(|byte| format!("{byte:02X}")).collect()
+    }
+
+    fn rank(digits: &str) -> String {
+        let byte = |place| u8::from_str_radix(&digits[place..place + 2], 16).unwrap();
+        let key = String::from_utf8((0..digits.len()).step_by(2).map(byte).collect()).unwrap();
         key.chars().map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect()
     }
 
     impl Table {
         fn of(keys: impl IntoIterator<Item = String>) -> Self {
-            let mut keys: Vec<String> = keys.into_iter().collect();
+            let mut keys: Vec<String> = keys.into_iter().map(|key| digits(&key)).collect();
             keys.sort_by_key(|key| rank(key));
             Self { keys, questions: 0 }
         }
@@ -114,9 +124,10 @@ mod tests {
             Ok(self.keys.first().cloned().zip(self.keys.last().cloned()))
         }
 
-        async fn estimate(&mut self, lower: &[String], upper: &[String]) -> Result<u64, SourceError> {
+        async fn estimate(&mut self, lower: &[String], upper: Option<&[String]>) -> Result<u64, SourceError> {
             self.questions += 1;
-            Ok((self.place(&upper[0]) - self.place(&lower[0])) as u64)
+            let upper = upper.map_or(self.keys.len(), |upper| self.place(&upper[0]));
+            Ok((upper - self.place(&lower[0])) as u64)
         }
 
         async fn step(&mut self, from: Option<&[String]>, rows: u64) -> Result<Option<Bound>, SourceError> {
@@ -141,7 +152,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let pieces = runtime.block_on(async {
             let (min, max) = table.range().await.unwrap().unwrap();
-            sample(table, min, max, splits).await.unwrap()
+            let kind = KeyKind::Text { charset: "utf8mb4".to_owned(), collation: "utf8mb4_bin".to_owned() };
+            sample(table, &kind, min, max, splits).await.unwrap()
         })?;
         let lowers: Vec<usize> =
             pieces[1..].iter().map(|piece| table.place(&piece.lower.as_ref().unwrap()[0])).collect();

@@ -1,4 +1,9 @@
 //! Agreement on a position in MariaDB's binary log.
+//!
+//! Equal positions are one moment as far as every commit moves the position. A log that leaves databases out is therefore
+//! not used, nor one that leaves out what is applied from another server. Two things stay unproven: the filters of the
+//! log, where the account may not see them; and transactions of a session that set `sql_log_bin = 0`, which takes a
+//! privilege of its own and which nobody else can see. The first is told in a note.
 
 use std::time::Duration;
 
@@ -15,12 +20,19 @@ const AGREE_MAX: Duration = Duration::from_secs(3);
 /// File and offset of a snapshot in the binary log; files count up, so positions of one server can be compared.
 type Position = (String, u64);
 
+/// What the account may know of the binary log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    /// It holds every commit (but see the module).
+    Whole,
+    /// It leaves commits out.
+    Partial,
+    /// It holds what it applies, but what it filters is not shown to the account.
+    Unseen,
+}
+
 /// Opens snapshots until all of them are at one position. False if the server has no positions or writes too fast.
 pub(super) async fn agree(connections: &mut [Connection]) -> Result<bool, SourceError> {
-    let Some(first) = connections.first_mut() else { return Ok(false) };
-    if !log_is_whole(first).await? {
-        return Ok(false);
-    }
     start_all(connections).await?;
     let deadline = Instant::now() + AGREE_MAX;
     loop {
@@ -58,25 +70,21 @@ async fn position(connection: &mut Connection) -> Result<Option<Position>, Sourc
     Ok(offset.filter(|_| !file.is_empty()).map(|offset| (file, offset)))
 }
 
-/// Whether every commit moves the position, as far as the account may see. Then, and only then, equal positions are one
-/// moment. Not so where the log leaves databases out, or where commits of another server are applied without being
-/// logged again.
-///
-/// Who may not see the filters gets the benefit of the doubt: filters on a server's own log are rare.
-async fn log_is_whole(connection: &mut Connection) -> Result<bool, SourceError> {
+/// Whether every commit moves the position. Then, and only then, equal positions are one moment. Not so where the log
+/// leaves databases out, or where commits of another server are applied without being logged again.
+pub(super) async fn log(connection: &mut Connection) -> Result<Log, SourceError> {
+    if !logs_what_it_applies(connection).await? {
+        return Ok(Log::Partial);
+    }
     let filters = match connection.query("SHOW MASTER STATUS").await {
         Ok(answer) => answer,
-        Err(error) if error.fault().kind == SourceErrorKind::Privilege => {
-            return logs_what_it_applies(connection).await;
-        }
+        Err(error) if error.fault().kind == SourceErrorKind::Privilege => return Ok(Log::Unseen),
         Err(error) => return Err(error),
     };
+    // Without a binary log there is no row, and later no position.
     let is_set =
         |label| filters.first().and_then(|row| row.text(label).ok().flatten()).is_some_and(|set| !set.is_empty());
-    if is_set("Binlog_Do_DB") || is_set("Binlog_Ignore_DB") {
-        return Ok(false);
-    }
-    logs_what_it_applies(connection).await
+    Ok(if is_set("Binlog_Do_DB") || is_set("Binlog_Ignore_DB") { Log::Partial } else { Log::Whole })
 }
 
 async fn logs_what_it_applies(connection: &mut Connection) -> Result<bool, SourceError> {

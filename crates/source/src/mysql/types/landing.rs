@@ -116,12 +116,15 @@ impl Landing {
         Self { field: field.with_metadata(metadata), decode, unknown: matches!(server, ServerType::Unknown { .. }) }
     }
 
-    /// The extra field for raw texts of dates that do not exist, if the rules ask for one.
+    /// The extra field for raw texts of dates that do not exist, if the rules ask for one, under a name that is free.
     #[must_use]
-    pub fn raw_field(&self) -> Option<Field> {
+    pub fn raw_field(&self, is_taken: impl Fn(&str) -> bool) -> Option<Field> {
         let (Decode::Date { zero_dates } | Decode::DateTime { zero_dates, .. }) = self.decode else { return None };
         (zero_dates == ZeroDates::Raw).then(|| {
-            let name = format!("{}{RAW_SUFFIX}", self.field.name());
+            let mut name = format!("{}{RAW_SUFFIX}", self.field.name());
+            while is_taken(&name) {
+                name.push('_');
+            }
             let metadata = HashMap::from([(SOURCE_NAME.to_owned(), name.clone())]);
             Field::new(name, DataType::Utf8, true).with_metadata(metadata)
         })

@@ -11,12 +11,12 @@ use mysql_common::packets::{AuthPlugin, AuthSwitchRequest};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::files;
 use super::greeting::Greeting;
 use super::handshake::broken;
 use super::options::{ConnectOptions, Endpoint};
 use super::packets::{ERROR, Packets};
 use super::server::{PasswordPath, Verified};
-use super::tls;
 use crate::mysql::errors::{self, Peer};
 
 /// Packets that a server may send before it decides.
@@ -46,6 +46,7 @@ pub(super) struct Conversation<'a> {
     procedure: AuthProc,
     nonce: Vec<u8>,
     awaits_key: bool,
+    needs_pinned_key: bool,
     path: PasswordPath,
 }
 
@@ -99,7 +100,8 @@ impl<'a> Conversation<'a> {
         };
         let nonce = greeting.nonce.clone();
         let path = PasswordPath::Only;
-        Self { options, peer, verified, local, plugin, procedure, nonce, awaits_key: false, path }
+        let (awaits_key, needs_pinned_key) = (false, false);
+        Self { options, peer, verified, local, plugin, procedure, nonce, awaits_key, needs_pinned_key, path }
     }
 
     /// The plugin whose reply comes first.
@@ -117,7 +119,7 @@ impl<'a> Conversation<'a> {
     pub(super) async fn carry_on(mut self, packets: &mut Packets) -> Result<(String, PasswordPath), SourceError> {
         for _ in 0..ROUNDS_MAX {
             let packet = packets.packet().await.map_err(|error| broken(self.peer, error))?;
-            let reply = match packet.first() {
+            let mut reply = match packet.first() {
                 Some(&OK) => return Ok((String::from_utf8_lossy(self.plugin.as_bytes()).into_owned(), self.path)),
                 Some(&ERROR) => {
                     let error = errors::from_packet(self.peer, packet);
@@ -130,6 +132,9 @@ impl<'a> Conversation<'a> {
                 _ if matches!(self.plugin, AuthPlugin::Parsec) => self.reply(packet)?,
                 _ => return Err(errors::protocol(self.peer, "its answer to the authentication can not be read")),
             };
+            if std::mem::take(&mut self.needs_pinned_key) {
+                reply = Some(self.encrypted_for_pinned_key().await?);
+            }
             if let Some(reply) = reply {
                 packets.send(&reply).await.map_err(|error| broken(self.peer, error))?;
             }
@@ -205,9 +210,9 @@ impl<'a> Conversation<'a> {
 
     /// The server wants the whole password over a channel that does not protect it (mysql-sources.md 3.2).
     fn encrypt_or_ask(&mut self, key_request: Vec<u8>) -> Result<Option<Vec<u8>>, SourceError> {
-        if let Some(pem) = &self.options.server_public_key {
-            let pem = tls::read_pem(pem, "serverRsaPublicKeyFile")?;
-            return self.encrypted(&pem).map(Some);
+        if self.options.server_public_key.is_some() {
+            self.needs_pinned_key = true;
+            return Ok(None);
         }
         // On this machine's own socket nobody stands in between.
         if self.options.allow_public_key_retrieval || self.local {
@@ -221,6 +226,15 @@ impl<'a> Conversation<'a> {
         );
         Err(SourceError::definite(SourceErrorKind::Refused, message)
             .with_hint("use TLS, or a pinned server RSA key, or AllowPublicKeyRetrieval"))
+    }
+
+    async fn encrypted_for_pinned_key(&mut self) -> Result<Vec<u8>, SourceError> {
+        let pinned = self.options.server_public_key.clone();
+        let pem = files::blocking(move || {
+            pinned.map_or(Ok(Vec::new()), |pem| files::read_pem(&pem, "serverRsaPublicKeyFile"))
+        });
+        let pem = pem.await?;
+        self.encrypted(&pem)
     }
 
     /// Password and NUL, covered by the nonce, encrypted with the server's RSA key.

@@ -3,8 +3,10 @@
 //! **Invariant.** `busy` is set from before a command is sent until its answer was read to the end. A connection that is
 //! busy when a new command comes was left in the middle, and refuses: what it would read belongs to somebody else.
 
+mod leave;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use mysql_common::constants::{CapabilityFlags, Command, StatusFlags};
@@ -16,10 +18,9 @@ use mysql_common::value::Value;
 use super::column::{ColumnDef, Columns};
 use super::handshake;
 use super::hosts::{connect_timed_out, in_order, no_host, within};
-use super::killer::Killer;
 use super::options::ConnectOptions;
-use super::packets::{ERROR, PacketError, Packets, ROW_BYTES_MAX};
-use super::rows::{RowFormat, Rows};
+use super::packets::{ERROR, Packets, ROW_BYTES_MAX};
+use super::rows::{END, OLD_END_BYTES_MAX, RowFormat, Rows};
 use super::server::{Flavour, Server};
 use super::statement::{Param, Statement};
 use super::text::{QUERY_BYTES_MAX, QUERY_ROWS_MAX, TextRow, TextRows};
@@ -31,8 +32,6 @@ const OK: u8 = 0x00;
 const FILE_REQUEST: u8 = 0xFB;
 /// The most columns that a result may have; the servers stop at 4,096.
 const COLUMNS_MAX: u64 = 4_096;
-/// How long saying goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A connection that passed authentication. One statement at a time.
 #[derive(Debug)]
@@ -42,7 +41,8 @@ pub struct Connection {
     options: Arc<ConnectOptions>,
     peer: Peer,
     busy: bool,
-    kills_on_drop: bool,
+    may_kill: bool,
+    opened_at: Instant,
 }
 
 impl Connection {
@@ -61,17 +61,18 @@ impl Connection {
         let endpoint = super::options::Endpoint::Tcp { host: "test".to_owned(), port: 1 };
         let peer = Peer { flavour: Flavour::MySql, endpoint: endpoint.clone(), user: "tester".to_owned(), tls: false };
         let server = Server::scripted(capabilities, endpoint);
-        Self { packets, server, options, peer, busy: false, kills_on_drop: false }
+        Self { packets, server, options, peer, busy: false, may_kill: false, opened_at: Instant::now() }
     }
 
-    pub(super) async fn open(options: Arc<ConnectOptions>, kills_on_drop: bool) -> Result<Self, SourceError> {
+    pub(super) async fn open(options: Arc<ConnectOptions>, may_kill: bool) -> Result<Self, SourceError> {
         let mut last = None;
         for endpoint in in_order(&options) {
             let attempt = handshake::establish(&options, endpoint);
             let connected = within(options.connect_timeout, attempt, |limit| connect_timed_out(endpoint, limit)).await;
             match connected {
                 Ok((packets, server, peer)) => {
-                    return Ok(Self { packets, server, options: options.clone(), peer, busy: false, kills_on_drop });
+                    let (options, opened_at) = (options.clone(), Instant::now());
+                    return Ok(Self { packets, server, options, peer, busy: false, may_kill, opened_at });
                 }
                 Err(error @ SourceError::Transient(_)) => last = Some(error),
                 Err(error) => return Err(error),
@@ -240,7 +241,12 @@ impl Connection {
             }
         }
         if count > 0 && !self.deprecates_eof() {
-            self.packet().await?;
+            let packet = self.packet().await?;
+            match packet.first() {
+                Some(&END) if packet.len() <= OLD_END_BYTES_MAX => {}
+                Some(&ERROR) => return Err(self.refused_by(&packet)),
+                _ => return Err(self.out_of_step("what ends the definitions of columns can not be read")),
+            }
         }
         Ok(columns.into())
     }
@@ -260,39 +266,6 @@ impl Connection {
         within(limit, asking, |limit| statement_timed_out(&peer, limit)).await
     }
 
-    /// What stops the running statement from outside.
-    #[must_use]
-    pub fn killer(&self) -> Killer {
-        Killer::new(self.options.pinned_to(&self.server.endpoint), self.server.connection_id)
-    }
-
-    /// Says goodbye. A statement that still runs is killed.
-    pub async fn close(mut self) {
-        match self.busy {
-            true => self.abandon().await,
-            false => self.quit().await,
-        }
-    }
-
-    /// Tells the server that we go; whether that arrives does not matter.
-    pub(super) async fn quit(&mut self) {
-        let goodbye = async {
-            let _ = self.packets.command(&command(Command::COM_QUIT, &[])).await;
-            let _ = self.packets.shutdown().await;
-        };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-    }
-
-    /// Kills the running statement, waits until the server confirmed, and drops the connection without reading on.
-    pub async fn abandon(mut self) {
-        self.kills_on_drop = false;
-        if self.busy
-            && let Err(error) = self.killer().kill().await
-        {
-            tracing::warn!(%error, "could not kill a query that nobody reads any more");
-        }
-    }
-
     /// Sends a request; the answer is up to the caller.
     async fn begin(&mut self, request: &[u8]) -> Result<(), SourceError> {
         if self.busy {
@@ -303,14 +276,6 @@ impl Connection {
             Ok(()) => Ok(()),
             Err(error) => Err(self.last_words().await.unwrap_or_else(|| self.broken_by(error))),
         }
-    }
-
-    /// A server that closes a connection says why; a request that could not be sent may find it waiting.
-    async fn last_words(&mut self) -> Option<SourceError> {
-        let packet = tokio::time::timeout(GOODBYE, self.packets.packet()).await.ok()?.ok()?;
-        let error = errors::from_packet(&self.peer, packet);
-        self.kills_on_drop = false;
-        error
     }
 
     async fn packet(&mut self) -> Result<Vec<u8>, SourceError> {
@@ -351,33 +316,9 @@ impl Connection {
         }
     }
 
-    /// The channel broke: there is nothing left to kill that the server wouldn't notice, but it may take its time.
-    pub(super) fn broken_by(&mut self, error: PacketError) -> SourceError {
-        match error {
-            PacketError::Protocol(what) => self.out_of_step(what),
-            PacketError::Closed | PacketError::Io(_) => errors::lost(&self.peer, error),
-        }
-    }
-
     /// What came is not the protocol.
     pub(super) fn out_of_step(&mut self, what: &'static str) -> SourceError {
         errors::protocol(&self.peer, what)
-    }
-}
-
-impl Drop for Connection {
-    /// Never drains gigabytes to be polite: the query is killed from outside, in the background.
-    fn drop(&mut self) {
-        if !self.busy || !self.kills_on_drop {
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let killer = self.killer();
-        runtime.spawn(async move {
-            if let Err(error) = killer.kill().await {
-                tracing::warn!(%error, "could not kill a query that nobody reads any more");
-            }
-        });
     }
 }
 

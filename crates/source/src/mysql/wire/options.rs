@@ -159,12 +159,22 @@ pub struct TlsOptions {
 }
 
 /// Public PEM text, or where it lies on the machine that connects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     /// A file.
     Path(PathBuf),
     /// The text itself.
     Text(String),
+}
+
+/// The text stays hidden: people put a key into the file of its certificate.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Text(_) => f.debug_tuple("Text").finish_non_exhaustive(),
+        }
+    }
 }
 
 impl Pem {
@@ -221,7 +231,9 @@ mod tests {
 
     #[test]
     fn options_can_be_shown_without_the_password() {
-        let options = ConnectOptions { password: Secret::new("hunter2"), ..ConnectOptions::default() };
+        let ca = Some(Pem::Text("-----BEGIN PRIVATE KEY-----\nhunter2".to_owned()));
+        let tls = TlsOptions { ca, ..TlsOptions::default() };
+        let options = ConnectOptions { password: Secret::new("hunter2"), tls, ..ConnectOptions::default() };
         assert!(!format!("{options:?}").contains("hunter2"));
     }
 }

@@ -7,9 +7,9 @@ use super::connection::Connection;
 use super::packets::{ERROR, Head, PACKET_BYTES_MAX};
 
 /// The first byte of what ends a result set; also a length prefix in the text protocol, so the length decides.
-const END: u8 = 0xFE;
+pub(super) const END: u8 = 0xFE;
 /// The longest old-style end.
-const OLD_END_BYTES_MAX: usize = 8;
+pub(super) const OLD_END_BYTES_MAX: usize = 8;
 /// The first byte of a row in the binary protocol.
 const BINARY_ROW: u8 = 0x00;
 
@@ -267,6 +267,19 @@ mod tests {
         let error = all(&mut rows).await.unwrap_err();
         assert_eq!(error.fault().kind, SourceErrorKind::Lost);
         serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_error_in_the_place_of_the_end_of_the_columns_is_an_error() {
+        for (instead, kind) in [
+            (&b"\xff\x25\x05#70100killed"[..], SourceErrorKind::Server { number: 1317 }),
+            (b"\x01x", SourceErrorKind::Protocol),
+        ] {
+            let (mut connection, serving) = connection(OLD, &[&[1], COLUMN, instead, OLD_END]);
+            let error = connection.stream_text("s").await.unwrap_err();
+            assert_eq!(error.fault().kind, kind);
+            serving.await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -188,12 +188,6 @@ impl Server {
         self.capabilities
     }
 
-    /// What both sides agreed on beyond MySQL; empty unless it is MariaDB.
-    #[must_use]
-    pub fn extended_capabilities(&self) -> MariadbCapabilities {
-        self.extended
-    }
-
     /// How the channel is protected; none is a plain one. `Display` gives the documented wording.
     #[must_use]
     pub fn tls(&self) -> Option<&Tls> {

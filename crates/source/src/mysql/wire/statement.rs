@@ -16,12 +16,6 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// How many parameters it takes.
-    #[must_use]
-    pub fn param_count(&self) -> usize {
-        self.params
-    }
-
     /// The columns that it will answer with; empty for a statement without rows.
     #[must_use]
     pub fn columns(&self) -> &[ColumnDef] {

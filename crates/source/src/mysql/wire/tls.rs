@@ -1,7 +1,6 @@
 //! The ladder of mysql-sources.md 2 and 4, with rustls.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
@@ -18,6 +17,7 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::files::{self, invalid, read_file, read_pem};
 use super::options::{ClientCertificate, Endpoint, Pem, TlsMode, TlsOptions, TlsVersion};
 use super::server::{Tls, Verified};
 use super::stream::PlainStream;
@@ -31,7 +31,11 @@ pub(super) async fn protect(
     endpoint: &Endpoint,
     options: &TlsOptions,
 ) -> Result<(TlsStream<PlainStream>, Tls), SourceError> {
-    let config = config(options)?;
+    let config = {
+        // Files are opened here, and the platform's store.
+        let options = options.clone();
+        files::blocking(move || config(&options)).await?
+    };
     let name = server_name(endpoint, options.mode)?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(|error| failed(endpoint, &error))?;
@@ -179,23 +183,6 @@ fn client_certificate(client: &ClientCertificate) -> Result<Identity, SourceErro
     }
 }
 
-/// Reads PEM from where it is.
-pub(super) fn read_pem(pem: &Pem, parameter: &str) -> Result<Vec<u8>, SourceError> {
-    match pem {
-        Pem::Text(text) => Ok(text.as_bytes().to_vec()),
-        Pem::Path(path) => read_file(path, parameter),
-    }
-}
-
-fn read_file(path: &Path, parameter: &str) -> Result<Vec<u8>, SourceError> {
-    std::fs::read(path).map_err(|error| invalid(parameter, &format!("names a file that can not be read: {error}")))
-}
-
-fn invalid(parameter: &str, why: &str) -> SourceError {
-    let kind = SourceErrorKind::InvalidParameter { key: parameter.to_owned() };
-    SourceError::definite(kind, format!("{parameter} {why}"))
-}
-
 fn no_platform_roots(error: Error) -> SourceError {
     SourceError::definite(SourceErrorKind::Tls, format!("this machine has no trusted authorities: {error}"))
         .with_hint("name the authority in sslCa")
@@ -311,6 +298,8 @@ impl ServerCertVerifier for Lenient {
 
 #[cfg(test)]
 mod tests {
+    use headwaters_model::secret::Secret;
+
     use super::*;
 
     #[test]
@@ -349,10 +338,28 @@ mod tests {
 
     #[test]
     fn an_authority_that_is_no_certificate_is_refused_by_its_parameter() {
-        for ca in [Pem::Text("-----BEGIN NOTHING-----".to_owned()), Pem::new("/nowhere/ca.pem")] {
+        for ca in [Pem::Text("-----BEGIN NOTHING-----".to_owned()), Pem::new("/nowhere/ca.pem"), Pem::new("/dev/zero")]
+        {
             let options = TlsOptions { mode: TlsMode::VerifyCa, ca: Some(ca), ..TlsOptions::default() };
             let error = config(&options).unwrap_err();
             assert_eq!(error.fault().kind, SourceErrorKind::InvalidParameter { key: "sslCa".to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_file_is_refused_by_its_parameter() {
+        let pem = |certificate: &str, key: &str| ClientCertificate::Pem {
+            certificate: Pem::new(certificate),
+            key: Secret::new(key),
+        };
+        let pkcs12 = ClientCertificate::Pkcs12 { path: "/dev/zero".into(), password: Secret::default() };
+        for (client, parameter) in [
+            (pem("/dev/zero", "-----BEGIN PRIVATE KEY-----"), "sslCert"),
+            (pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "/dev/zero"), "sslKey"),
+            (pkcs12, "certificateFile"),
+        ] {
+            let error = client_certificate(&client).unwrap_err();
+            assert_eq!(error.fault().kind, SourceErrorKind::InvalidParameter { key: parameter.to_owned() }, "{error}");
         }
     }
 }
