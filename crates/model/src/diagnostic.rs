@@ -111,10 +111,11 @@ impl Diagnostics {
         &self.0
     }
 
-    /// How many values were not kept; each counts as one warning.
+    /// How many values of landed rows were not kept; each counts as one warning. Rejected rows are counted apart.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|entry| entry.count).sum()
+        let landed = self.0.iter().filter(|entry| entry.reason != Reason::RowTooLarge);
+        landed.map(|entry| entry.count).sum()
     }
 
     /// Whether every value was kept.

@@ -53,7 +53,7 @@ pub(super) async fn describe(
         splits: Splits::Exactly(1),
     };
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter, .. } = open::select(&mut connection, parameters, &request).await?;
+    let Selection { table, columns, filter } = open::select(&mut connection, parameters, &request).await?;
     if columns.is_empty() {
         return Err(no_columns(&table));
     }
@@ -77,7 +77,7 @@ pub(super) async fn describe(
 /// Checks that table, columns and filter columns of a request exist, and that the account may read them.
 pub(super) async fn check_read(parameters: &Parameters, request: &ReadRequest) -> Result<(), SourceError> {
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter, .. } = open::select(&mut connection, parameters, request).await?;
+    let Selection { table, columns, filter } = open::select(&mut connection, parameters, request).await?;
     if columns.is_empty() {
         return Err(no_columns(&table));
     }

@@ -32,8 +32,6 @@ pub(super) struct Selection {
     pub(super) table: TableDescription,
     pub(super) columns: Vec<ColumnDescription>,
     pub(super) filter: Option<Condition>,
-    /// Which columns are left out, and what lacks; none if all are read that were asked for.
-    pub(super) note: Option<String>,
 }
 
 /// How many columns a note names.
@@ -52,21 +50,32 @@ pub(super) async fn select(
         Some(names) => named_columns(&table, names)?,
     };
     let filter = request.filter.as_ref().map(|document| filter::condition(document, &table, &parameters.rules));
-    let note = if request.columns.is_none() { unreadable(&table) } else { None };
-    Ok(Selection { filter: filter.transpose()?, columns, note, table })
+    Ok(Selection { filter: filter.transpose()?, columns, table })
 }
 
-/// Names the columns that the account may not read, so that nobody takes the rest for the table.
-fn unreadable(table: &TableDescription) -> Option<String> {
+/// Tells of columns that the account may not read, so that nobody takes the rest for the table. They are named as far as
+/// the account may see their names: those without any privilege are hidden, and only `SELECT *` fails.
+async fn left_out(connection: &mut Connection, table: &TableDescription) -> Result<Option<String>, SourceError> {
+    let quoted = table.name.quoted();
+    match connection.prepare(&format!("SELECT * FROM {quoted}")).await {
+        Ok(statement) => {
+            connection.close_statement(statement).await?;
+            return Ok(None);
+        }
+        Err(error) if error.fault().kind == SourceErrorKind::Privilege => {}
+        Err(error) if not_prepared(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    }
     let names: Vec<&str> =
         table.columns.iter().filter(|column| !column.selectable).map(|column| column.name.as_str()).collect();
-    let shown = names.get(..names.len().min(COLUMNS_NAMED_MAX)).filter(|shown| !shown.is_empty())?.join(", ");
-    let more = match names.len().saturating_sub(COLUMNS_NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let shown = match names.get(..names.len().min(COLUMNS_NAMED_MAX)).unwrap_or_default() {
+        [] => "their names are hidden too".to_owned(),
+        shown => shown.join(", "),
     };
-    let quoted = table.name.quoted();
-    Some(format!("columns left out, because the account may not read them: {shown}{more}; GRANT SELECT ON {quoted}"))
+    let more = if names.len() > COLUMNS_NAMED_MAX { ", …" } else { "" };
+    Ok(Some(format!(
+        "columns are left out, because the account may not read them ({shown}{more}): GRANT SELECT ON {quoted}"
+    )))
 }
 
 /// MySQL's generated invisible key is landed on request only; what a person made invisible is landed like the rest.
@@ -97,7 +106,7 @@ pub(super) async fn open(
     cancel: CancellationToken,
 ) -> Result<OpenTable, SourceError> {
     let mut first = session::open(&parameters.connect, Purpose::Reading).await?;
-    let Selection { table, columns, filter, note } = select(&mut first, parameters, request).await?;
+    let Selection { table, columns, filter } = select(&mut first, parameters, request).await?;
     if columns.is_empty() {
         let message = format!("the account may read no column of {}", table.name);
         return Err(SourceError::definite(SourceErrorKind::Privilege, message));
@@ -107,6 +116,7 @@ pub(super) async fn open(
         ObjectKind::View => catalog::Estimates::default(),
         ObjectKind::Table | ObjectKind::SystemVersioned => catalog::estimates(&mut first, &table.name).await?,
     };
+    let note = if request.columns.is_none() { left_out(&mut first, &table).await? } else { None };
     let readers_max = limits.readers_max.max(1);
     let mut plan = plan::plan(&mut first, &table, estimates, request.splits, readers_max).await?;
     let readers = readers_max.min(u32::try_from(plan.splits.len()).unwrap_or(u32::MAX));

@@ -52,7 +52,7 @@ const MARIADB_SHAPES: [(&str, &str, &str); 2] = [
     (
         "uuid",
         "k uuid not null, v int, primary key (k)",
-        "insert(insert(insert(insert(left(sha2(n, 256), 32), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-'), n",
+        "concat(lpad(hex(n * 7919), 8, '0'), '-0000-1000-8000-', lpad(hex(n * 31), 12, '0')), n",
     ),
     ("inet6", "k inet6 not null, v int, primary key (k)", "concat('2001:db8::', hex(n * 7)), n"),
 ];
