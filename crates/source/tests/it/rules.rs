@@ -4,7 +4,7 @@ use anyhow::Result;
 use headwaters_model::job::{ReadRequest, Splits};
 use headwaters_source::contract::SOURCE_NAME;
 use headwaters_source::mysql::MySqlSource;
-use headwaters_testkit::{DatabaseServer, Flavour, expected};
+use headwaters_testkit::{DatabaseServer, Flavour, ServerOptions, expected};
 use serde_json::{Value, json};
 
 use crate::neutral::neutral;
@@ -57,7 +57,8 @@ async fn the_text_of_a_date_takes_a_name_that_is_free() -> Result<()> {
 #[tokio::test]
 async fn columns_that_the_account_may_not_read_are_named_in_a_note() -> Result<()> {
     for flavour in [Flavour::MariaDb, Flavour::MySql] {
-        let server = DatabaseServer::shared(flavour).await?;
+        // A server of its own: others expect that this account may do nothing.
+        let server = ServerOptions::new(flavour).start().await?;
         let schema = server.fresh_schema("partial").await?;
         server.execute(&format!("create table `{schema}`.t (id int primary key, salary int)")).await?;
         server.execute(&format!("grant select (id), insert (salary) on `{schema}`.t to nothing@'%'")).await?;
@@ -110,5 +111,19 @@ async fn sixteen_bytes_become_a_guid_on_request() -> Result<()> {
     let read = landed("k_uuid_bin", "GuidFormat=Binary16").await?;
     let five = read.rows.iter().find(|row| row["v"] == 5).map(|row| row["k"].clone());
     assert_eq!(five, Some(json!("01234567-89ab-cdef-0123-456789abcd00")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn vectors_of_a_newer_mariadb_are_lists_of_floats() -> Result<()> {
+    let server = DatabaseServer::shared(Flavour::MariaDbNewer).await?;
+    let schema = server.fresh_schema("vectors").await?;
+    server.execute(&format!("create table `{schema}`.t (id int primary key, v vector(3))")).await?;
+    let rows = "(1, vec_fromtext('[0.5, -1, 2.25]')), (2, null)";
+    server.execute(&format!("insert into `{schema}`.t values {rows}")).await?;
+    let access = access_with(&format!("{};Database={schema}", server.connection_string("reader")));
+    let landed = neutral(&read(MySqlSource::default(), &access, &request("t", Splits::Auto), limits(1)).await?)?;
+    assert_eq!(of(&landed, "v", &[1, 2]), [json!([0.5, -1.0, 2.25]), Value::Null]);
+    assert_eq!(landed.diagnostics, Some(Vec::new()));
     Ok(())
 }
