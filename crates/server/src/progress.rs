@@ -1,18 +1,19 @@
 //! How a copy shows that it is alive: a bar on a terminal, a JSON line per second, or nothing.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::time::Instant;
 
 use headwaters_model::job::{RunEvent, Totals};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::Progress;
 
 /// The bar where the number of rows is known: rows, bytes, rate, time left.
-const KNOWN: &str = "{bar:30} {percent}% {human_pos}/~{human_len} rows, {msg}, {per_sec}, {eta} left";
+const KNOWN: &str = "{bar:30} {percent}% {human_pos}/~{human_len} rows, {msg}, {rate}, {eta} left";
 /// The line where it is not.
-const UNKNOWN: &str = "{spinner} {human_pos} rows, {msg}, {per_sec}, {elapsed}";
+const UNKNOWN: &str = "{spinner} {human_pos} rows, {msg}, {rate}, {elapsed}";
 
 /// Takes the events of a run and shows them.
 pub(crate) struct Display {
@@ -59,7 +60,7 @@ impl Display {
                         bar.set_length(totals.rows_out);
                     }
                     bar.set_position(totals.rows_out);
-                    bar.set_message(indicatif::HumanBytes(totals.bytes_in).to_string());
+                    bar.set_message(HumanBytes(totals.bytes_in).to_string());
                 }
             }
             RunEvent::Planned { .. } | RunEvent::SplitLanded { .. } => {}
@@ -94,9 +95,16 @@ impl Display {
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         Err(_) => bar,
     }
+}
+
+/// Whole rows per second; nobody reads the fraction.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let shown = write!(out, "{} rows/s", HumanCount(state.per_sec() as u64));
+    // Formatting into a string can't fail, and a progress bar is no place to make a fuss.
+    debug_assert!(shown.is_ok());
 }
 
 #[cfg(test)]
