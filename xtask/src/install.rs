@@ -6,7 +6,8 @@
 //! - a MySQL server and a newer MariaDB, which Debian stable lacks: packages of Debian unstable, fetched and checked by
 //!   apt against the archive's signature, then *unpacked* into the cache folder, not installed. The test kit runs them with
 //!   their own C library (`crates/testkit/src/flavour.rs`). So this part needs no root, and changes nothing of the system
-//! - Python readers of Delta tables, in a virtual environment in the cache folder; for tests and the demonstration
+//! - Python programs, in virtual environments in the cache folder: readers of Delta tables, for tests and the
+//!   demonstration, and a client of the API that tries whatever its description allows
 //!
 //! Each is built beside its final place and renamed when it is whole, so an interrupted installation starts over.
 
@@ -30,16 +31,29 @@ const PROGRAMS: [[&str; 2]; 6] = [
 ];
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 
-/// Independent readers of what we write; pinned, so that a test fails because of us and not of a release of theirs.
+/// Python programs in an environment of their own, below the cache folder.
+struct Python {
+    /// The folder.
+    name: &'static str,
+    /// What is installed; pinned, so that a test fails because of us and not of a release of theirs.
+    packages: &'static [&'static str],
+    /// Raised with each change of the packages, so that older environments are made anew.
+    recipe: &'static str,
+}
+
+/// Independent readers of what we write.
 ///
 /// Polars reads Parquet by itself, and Delta tables through deltalake; zones of timestamps come from tzdata, because a
 /// small Debian has none of its own.
-const READERS: [&str; 3] = ["deltalake==1.6.6", "polars==2.1.0", "tzdata==2026.6"];
+const READERS: Python =
+    Python { name: "readers", packages: &["deltalake==1.6.6", "polars==2.1.0", "tzdata==2026.6"], recipe: "2" };
+/// A client that reads the description of the API and tries whatever it allows, and what it does not. What it generates
+/// comes from hypothesis.
+const SCHEMATHESIS: Python =
+    Python { name: "schemathesis", packages: &["schemathesis==4.32.5", "hypothesis==6.170.15"], recipe: "1" };
 
 /// Raised with each change of what is unpacked, so that older caches are made anew.
 const SERVERS_RECIPE: &str = "1";
-/// Raised with each change of [`READERS`].
-const READERS_RECIPE: &str = "2";
 
 /// The archive that is used when the machine's own sources name none.
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
@@ -50,14 +64,15 @@ pub(crate) fn everything() -> Result<()> {
     let _alone = lock()?;
     programs()?;
     servers()?;
-    readers()
+    READERS.install()?;
+    SCHEMATHESIS.install()
 }
 
 /// What the demonstration and the README need: all but the servers that Debian stable lacks.
 pub(crate) fn for_demo() -> Result<()> {
     let _alone = lock()?;
     programs()?;
-    readers()
+    READERS.install()
 }
 
 /// Lets one process at a time install; the lock goes with the returned file.
@@ -208,19 +223,20 @@ fn mirror(sources: &str) -> &str {
     words.find(|word| word.starts_with("http") && word.ends_with("/debian")).unwrap_or(DEFAULT_MIRROR)
 }
 
-/// Python readers.
-fn readers() -> Result<()> {
-    let readers = cache()?.join("readers");
-    if is_current(&readers, READERS_RECIPE) {
-        return Ok(());
+impl Python {
+    fn install(&self) -> Result<()> {
+        let dir = cache()?.join(self.name);
+        if is_current(&dir, self.recipe) {
+            return Ok(());
+        }
+        step(&format!("making a Python environment with {}", self.packages.join(", ")), || {
+            // An environment holds its own path, so it can't be moved when it is whole; the stamp alone says that it is.
+            let dir = fresh(&dir)?;
+            run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+            run(Command::new(dir.join("bin/pip")).args(["install", "--quiet"]).args(self.packages))?;
+            stamp(&dir, self.recipe)
+        })
     }
-    step(&format!("making a Python environment with {}", READERS.join(", ")), || {
-        // An environment holds its own path, so it can't be moved when it is whole; the stamp alone says that it is.
-        let dir = fresh(&readers)?;
-        run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
-        run(Command::new(dir.join("bin/pip")).args(["install", "--quiet"]).args(READERS))?;
-        stamp(&dir, READERS_RECIPE)
-    })
 }
 
 fn is_current(dir: &Path, recipe: &str) -> bool {

@@ -12,6 +12,7 @@ mod environment;
 mod generate;
 mod http;
 mod install;
+mod load;
 mod readme;
 mod shell;
 mod test;
@@ -31,6 +32,7 @@ Usage: cargo xtask TASK
   test                install what is missing, then fmt, tidy, deny, clippy and every test against real servers
   install             only install what is missing: Debian packages, test servers, Python readers
   tidy                borders between the crates, and house rules
+  load [--flows N]    measure lists and reads over 100,000 flows under 64 connections; --help lists what else it takes
   readme              run the commands and calls of README.md against a server and a database of their own
   generate [--check]  write docs/reference/ from the binary; --check fails if it is not up to date
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["install"] => install::everything(),
         ["tidy"] => tidy::run(),
+        ["load", arguments @ ..] => load::run(arguments),
         ["readme"] => readme::build_and_run(),
         ["generate"] => generate::build_and_run(false),
         ["generate", "--check"] => generate::build_and_run(true),

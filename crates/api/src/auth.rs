@@ -3,19 +3,30 @@
 //! The order is the documented one (flow-service.md 2.2): token, api key, organisation, sandbox, permission. It runs
 //! around every route of the platform's services, so that no handler can forget it; handlers take the [`Caller`] that
 //! it leaves.
+//!
+//! Here, where the caller is known, its share is measured too (limits.rs), and an attempt that it may not make is
+//! recorded (attempt.rs), whether its role is refused before the route is entered or the command refuses it.
+
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use headwaters_control::{AccessHeaders, Caller as Identity};
+use headwaters_control::{AccessError, AccessHeaders, Caller as Identity};
+use headwaters_model::id::ClientId;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use tracing::{Span, field};
 
+use crate::attempt::Attempt;
 use crate::error::{ApiError, Refusal};
 use crate::frame::RequestId;
+use crate::limits::{Peer, asks_source};
 use crate::permissions::{Need, needed};
+use crate::rate::RateKey;
+use crate::service::Service;
+use crate::shares::Share;
 use crate::state::ApiState;
 
 /// The client id.
@@ -30,31 +41,80 @@ const X_SANDBOX_ID: HeaderName = HeaderName::from_static("x-sandbox-id");
 /// Lets a request through whose operation is open or whose caller may carry it out.
 pub(crate) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match identify(&state, &parts).await {
-        Ok(Some(caller)) => {
-            note(&caller);
-            parts.extensions.insert(Caller(caller));
-        }
-        Ok(None) => {}
-        Err(error) => return error.into_response(),
+    let route = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default().to_owned();
+    let Some(need) = needed(&parts.method, &route) else {
+        tracing::error!(method = %parts.method, route, "the operation has no line in permissions.rs");
+        return ApiError::from(Refusal::Panicked).into_response();
+    };
+    if need == Need::Open {
+        return match admit_unknown(&state, &parts, &route) {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(refusal) => ApiError::from(refusal).into_response(),
+        };
     }
-    next.run(Request::from_parts(parts, body)).await
+    let caller = match identify(&state, &parts).await {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
+    note(&caller);
+    let attempt = Attempt::of(&parts, &route);
+    if let Err(denied) = need.admit(&caller) {
+        attempt.record_refusal(&state, &caller).await;
+        return ApiError::from(denied).into_response();
+    }
+    // Held until the answer is there.
+    let _source_call = match source_call(&state, &caller, &parts, &route).await {
+        Ok(share) => share,
+        Err(refusal) => return ApiError::from(refusal).into_response(),
+    };
+    parts.extensions.insert(Caller(caller.clone()));
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if response.extensions().get::<Arc<ApiError>>().is_some_and(|error| error.is_denial()) {
+        attempt.record_refusal(&state, &caller).await;
+    }
+    response
 }
 
-async fn identify(state: &ApiState, request: &Parts) -> Result<Option<Identity>, ApiError> {
-    let route = request.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
-    let role = match needed(&request.method, route) {
-        Some(Need::Open) => return Ok(None),
-        Some(Need::Caller(role)) => role,
-        None => {
-            tracing::error!(method = %request.method, route, "the operation has no line in permissions.rs");
-            return Err(Refusal::Panicked.into());
-        }
-    };
+/// An open operation asks nobody who they are; but tokens are not handed out at any rate.
+fn admit_unknown(state: &ApiState, request: &Parts, route: &str) -> Result<(), Refusal> {
+    match Service::of(route) {
+        Service::Ims => state.rate().admit(RateKey::Peer(Peer::of(&request.extensions))),
+        Service::Flow | Service::Neighbour => Ok(()),
+    }
+}
+
+/// Finds out who calls, and whether they call too often: a known client by itself, all others by their address.
+async fn identify(state: &ApiState, request: &Parts) -> Result<Identity, ApiError> {
     let request_id = request.extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default().to_owned();
-    let caller = state.control().authenticate(headers_of(&request.headers), request_id).await?;
-    caller.require(role)?;
-    Ok(Some(caller))
+    match state.control().authenticate(headers_of(&request.headers), request_id).await {
+        Ok(caller) => {
+            state.rate().admit(RateKey::Client(caller.actor.client.clone()))?;
+            Ok(caller)
+        }
+        Err(error @ AccessError::Store(_)) => Err(error.into()),
+        Err(error) => {
+            state.rate().admit(RateKey::Peer(Peer::of(&request.extensions)))?;
+            Err(error.into())
+        }
+    }
+}
+
+/// The caller's turn at the sources, for an operation that asks one.
+async fn source_call(
+    state: &ApiState,
+    caller: &Identity,
+    request: &Parts,
+    route: &str,
+) -> Result<Option<Share<ClientId>>, Refusal> {
+    if !asks_source(&request.method, route) {
+        return Ok(None);
+    }
+    let limits = state.limits();
+    let share = state.source_calls().take_within(&caller.actor.client, limits.source_call_wait).await;
+    share.map(Some).ok_or_else(|| {
+        metrics::counter!("headwaters_http_refused_total", "reason" => "source_calls").increment(1);
+        Refusal::TooManySourceCalls(limits.source_calls_per_client_max)
+    })
 }
 
 fn headers_of(headers: &HeaderMap) -> AccessHeaders<'_> {

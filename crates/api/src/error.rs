@@ -11,11 +11,25 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use headwaters_control::{AccessError, Cause, CommandError, TokenDenied};
 use headwaters_model::filter::FilterError;
-use headwaters_model::page::{InvalidLimit, InvalidToken, OrderError};
+use headwaters_model::page::{InvalidLimit, InvalidToken, OrderError, SEARCH_LIMIT_MAX};
 
 pub(crate) use self::body::{EdgeBody, ImsBody, NeighbourBody, ProblemBody, render};
 pub(crate) use self::code::Code;
 use self::code::{code_of_access, code_of_cause, code_of_denial, code_of_filter, code_of_order};
+
+/// What is reserved for others: finalizing, specs and runs of services, what a role does not include
+/// (flow-service.md 3.4).
+const DENIALS: [Code; 6] = [
+    Code::flow(1402, 400),
+    Code::flow(1426, 400),
+    Code::flow(1427, 400),
+    Code::flow(2118, 403),
+    Code::flow(2120, 403),
+    Code::flow(2121, 403),
+];
+
+/// When to try again what is refused for the moment, in seconds, when nothing better is known.
+const RETRY_AFTER_S: u64 = 1;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +59,33 @@ impl ApiError {
         }
     }
 
+    /// Whether the caller was told that it may not do that, not that it can't be done.
+    pub(crate) fn is_denial(&self) -> bool {
+        DENIALS.contains(&self.code())
+    }
+
+    /// When the same request may succeed, in seconds, where that is worth telling.
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Refused(Refusal::TooManyRequests { retry_after_s }) => Some(*retry_after_s),
+            _ if matches!(self.code().status().as_u16(), 429 | 503) => Some(RETRY_AFTER_S),
+            _ => None,
+        }
+    }
+
     /// What the caller is told: one sentence, and what to do where that is known.
     fn sentence(&self) -> String {
-        match self {
+        let hint = match self {
             // The sentence of a fault of ours is for the log.
-            Self::Command(CommandError::Internal(_)) => Refusal::Panicked.to_string(),
-            Self::Command(error) => match error.hint() {
-                Some(hint) => format!("{error}; {hint}"),
-                None => error.to_string(),
-            },
-            _ => self.to_string(),
+            Self::Command(CommandError::Internal(_)) => return Refusal::Panicked.to_string(),
+            Self::Command(error) => error.hint(),
+            Self::Access(error) => error.hint(),
+            Self::Token(denied) => denied.hint(),
+            Self::Refused(_) => None,
+        };
+        match hint {
+            Some(hint) => format!("{self}; {hint}"),
+            None => self.to_string(),
         }
     }
 }
@@ -82,6 +113,9 @@ pub(crate) enum Refusal {
     /// The connection broke before the body was complete.
     #[error("the body ended before it was complete")]
     BodyBroken,
+    /// The body took longer than this many seconds.
+    #[error("the body did not arrive within {0} seconds")]
+    BodyTooSlow(u64),
     /// There is no body.
     #[error("the body is empty, a JSON object was expected")]
     BodyEmpty,
@@ -120,6 +154,15 @@ pub(crate) enum Refusal {
     /// A `limit` that can't be used.
     #[error(transparent)]
     Limit(#[from] InvalidLimit),
+    /// A `limit` of a search that can't be used.
+    #[error("the limit of a search can be 1 to {SEARCH_LIMIT_MAX}")]
+    SearchLimit,
+    /// Fields to return that hold an operator.
+    #[error("projectionFields takes names of fields with commas between them, as in name,state")]
+    Projection,
+    /// No `If-Match` where there must be one.
+    #[error("the header If-Match is missing: send the etag of the version that you have read")]
+    NoIfMatch,
     /// A number of the Catalog's paging that can't be used.
     #[error("the query parameter {name} takes {expected}")]
     Number {
@@ -137,6 +180,20 @@ pub(crate) enum Refusal {
     /// The operation took too long.
     #[error("no answer was found within {0} seconds; nothing is known to be wrong, try again or ask for less")]
     TimedOut(u64),
+    /// The caller asks more often than it may.
+    #[error("this client sends more requests than it may: try again in {retry_after_s} s")]
+    TooManyRequests {
+        /// When the next one will be answered.
+        retry_after_s: u64,
+    },
+    /// As many operations of the caller talk to sources as may at a time.
+    #[error("{0} operations at sources are under way, which is as many as may be: try again when one has ended")]
+    TooManySourceCalls(usize),
+    /// As many connections are open as may be.
+    #[error(
+        "the server has as many connections open as it may have, in all or from this address: close some, try again"
+    )]
+    TooManyConnections,
     /// The server has not finished starting, or its store does not answer.
     #[error("the server is not ready: {0}")]
     NotReady(String),
@@ -152,20 +209,25 @@ impl Refusal {
             Self::WrongMethod(_) => Code::flow(1400, 405),
             Self::BodyTooLarge(_) => Code::flow(1400, 413),
             Self::BodyBroken | Self::BodyEmpty | Self::BodyNotJson(_) => code_of_cause(Cause::EmptyBody),
+            Self::BodyTooSlow(_) => Code::flow(1400, 408),
             Self::ContentType => Code::flow(1400, 400),
             Self::UnknownParameter { .. } => Code::flow(1451, 400),
             Self::LimitWithCount => Code::flow(1401, 400),
             Self::Filter(error) => code_of_filter(error),
             Self::Order(error) => code_of_order(error),
+            Self::NoIfMatch => code_of_cause(Cause::IfMatchAbsent),
             Self::TooManyFilters(_)
             | Self::Wildcard(_)
             | Self::Existence(_)
             | Self::Limit(_)
+            | Self::SearchLimit
+            | Self::Projection
             | Self::Number { .. }
             | Self::Count
             | Self::Token(_) => Code::flow(1452, 400),
             Self::TimedOut(_) => Code::flow(1400, 504),
-            Self::NotReady(_) => Code::flow(1400, 503),
+            Self::TooManyRequests { .. } | Self::TooManySourceCalls(_) => Code::flow(1400, 429),
+            Self::NotReady(_) | Self::TooManyConnections => Code::flow(1400, 503),
             Self::Panicked => Code::flow(1400, 500),
         }
     }

@@ -5,3 +5,4 @@ pub(crate) mod if_match;
 pub(crate) mod list;
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod search;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::HeaderName;
+use http::header::{CONNECTION, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri};
 use tracing::{Instrument, Span, field};
@@ -77,6 +77,13 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 async fn within(patience: Duration, answer: impl Future<Output = Response>) -> Response {
     let late = |_| ApiError::from(Refusal::TimedOut(patience.as_secs())).into_response();
     tokio::time::timeout(patience, answer).await.unwrap_or_else(late)
+}
+
+/// Ends the connection with the answer.
+pub(crate) async fn close(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Answers 500 for a route that panicked; what it said goes to the log only.

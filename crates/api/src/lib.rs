@@ -6,21 +6,30 @@
 //!
 //! **Invariant.** The API knows no SQL, no Arrow and no inside of a run; it never decides, it translates.
 
+mod attempt;
 mod auth;
+mod documents;
 mod error;
 mod extract;
 mod frame;
+mod limits;
 mod listener;
 mod openapi;
+mod patience;
 mod permissions;
+mod rate;
 mod router;
 mod routes;
+mod serve;
 mod service;
+mod shares;
 mod state;
 mod views;
 
-pub use listener::{Tolerant, TolerantListener};
+pub use limits::Limits;
 pub use openapi::{Operation, openapi_json, operations};
 pub use permissions::Need;
+pub use rate::{InvalidRate, RatePerSecond};
 pub use router::router;
+pub use serve::{Connections, Server};
 pub use state::{ApiState, RenderMetrics};

@@ -1,4 +1,4 @@
-//! A listener for clients that don't percent-encode.
+//! A stream for clients that don't percent-encode.
 //!
 //! The tutorials' calls carry `"`, `<` and `>` as they are in the query (`?property=name=="mysql"`), and the hosted
 //! platform takes them (flow-service.md 1, "Query parsing"). The HTTP library refuses such a target with a bare 400
@@ -10,52 +10,19 @@
 //! the next write. A pipelined request is thus not rewritten; it is answered as the library sees fit.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 
 /// The longest method that is taken for one; `PATCH` and `DELETE` are shorter.
 const METHOD_BYTES_MAX: usize = 16;
 /// How much is read at once while a request line may be under way; a rewritten byte becomes three.
 const READ_BYTES: usize = 4096;
 
-/// Accepts TCP connections whose request lines may hold raw `"`, `<` and `>`.
-#[derive(Debug)]
-pub struct TolerantListener(TcpListener);
-
-impl TolerantListener {
-    /// Wraps a bound listener.
-    #[must_use]
-    pub fn new(listener: TcpListener) -> Self {
-        Self(listener)
-    }
-}
-
-impl Listener for TolerantListener {
-    type Io = Tolerant<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Answers are small and written at once: waiting for more to send only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "could not switch off delayed sending");
-        }
-        (Tolerant::new(stream), address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
-
 /// A stream whose request lines are made palatable; see the module's text.
 #[derive(Debug)]
-pub struct Tolerant<S> {
+pub(crate) struct Tolerant<S> {
     stream: S,
     place: Place,
     /// Read and rewritten, not yet handed on.
@@ -76,7 +43,8 @@ enum Place {
 }
 
 impl<S> Tolerant<S> {
-    fn new(stream: S) -> Self {
+    /// A stream whose next byte may begin a request.
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, place: Place::Method(0), ready: Vec::new(), taken: 0 }
     }
 

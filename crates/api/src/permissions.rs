@@ -1,8 +1,9 @@
 //! The one table from an operation to what its caller needs (flow-service.md 20).
 //!
-//! Reading, searching, testing and exploring need the role `view`; creating, changing, deleting and acting need
-//! `manage`. A route that has no line here is never entered: the coverage test finds it, and at run time it answers 500.
+//! Reading, searching, testing and exploring need the role `view`; creating, changing and deleting need `manage`, and so
+//! does acting, whose refusal has a code of its own. What only services may do is decided by the command. A route that has no line here is never entered: the coverage test finds it, and at run time it answers 500.
 
+use headwaters_control::{AccessError, Caller as Identity};
 use headwaters_model::account::Role;
 use http::Method;
 
@@ -11,41 +12,64 @@ use http::Method;
 pub enum Need {
     /// Nobody needs to say who they are: health, documentation, and the endpoint that tells callers apart.
     Open,
-    /// A caller with at least this role.
+    /// A caller with at least this role (2118 otherwise).
     Caller(Role),
+    /// A caller who may manage sources, because something happens there (2121 otherwise).
+    Acting,
 }
 
-use Need::{Caller, Open};
+use Need::{Acting, Caller, Open};
 
 const VIEW: Need = Caller(Role::View);
 const MANAGE: Need = Caller(Role::Manage);
 
-/// Method, route and need of every operation, in the order of architecture.md section 5.
+/// Method, route and need of every operation, service by service.
 pub(crate) const PERMISSIONS: &[(Method, &str, Need)] = &[
     (Method::GET, "/data/foundation/flowservice/connections", VIEW),
     (Method::POST, "/data/foundation/flowservice/connections", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/connections/search", VIEW),
     (Method::GET, "/data/foundation/flowservice/connections/{connection_id}", VIEW),
+    (Method::PATCH, "/data/foundation/flowservice/connections/{connection_id}", MANAGE),
     (Method::DELETE, "/data/foundation/flowservice/connections/{connection_id}", MANAGE),
     (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/test", VIEW),
     (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/explore", VIEW),
+    (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/configs", VIEW),
+    (Method::POST, "/data/foundation/flowservice/connections/{connection_id}/action", Acting),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs", VIEW),
+    (Method::POST, "/data/foundation/flowservice/connectionSpecs", MANAGE),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}", VIEW),
+    (Method::PUT, "/data/foundation/flowservice/connectionSpecs/{spec_id}", MANAGE),
+    (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}/explore", VIEW),
+    (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}/configs", VIEW),
     (Method::GET, "/data/foundation/flowservice/flowSpecs", VIEW),
+    (Method::POST, "/data/foundation/flowservice/flowSpecs", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/flowSpecs/search", VIEW),
     (Method::GET, "/data/foundation/flowservice/flowSpecs/{spec_id}", VIEW),
+    (Method::PUT, "/data/foundation/flowservice/flowSpecs/{spec_id}", MANAGE),
     (Method::GET, "/data/foundation/flowservice/sourceConnections", VIEW),
     (Method::POST, "/data/foundation/flowservice/sourceConnections", MANAGE),
     (Method::GET, "/data/foundation/flowservice/sourceConnections/{source_connection_id}", VIEW),
+    (Method::PATCH, "/data/foundation/flowservice/sourceConnections/{source_connection_id}", MANAGE),
     (Method::DELETE, "/data/foundation/flowservice/sourceConnections/{source_connection_id}", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/sourceConnections/{source_connection_id}/action", Acting),
     (Method::GET, "/data/foundation/flowservice/targetConnections", VIEW),
     (Method::POST, "/data/foundation/flowservice/targetConnections", MANAGE),
     (Method::GET, "/data/foundation/flowservice/targetConnections/{target_connection_id}", VIEW),
+    (Method::PATCH, "/data/foundation/flowservice/targetConnections/{target_connection_id}", MANAGE),
     (Method::DELETE, "/data/foundation/flowservice/targetConnections/{target_connection_id}", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/targetConnections/{target_connection_id}/action", Acting),
     (Method::GET, "/data/foundation/flowservice/flows", VIEW),
     (Method::POST, "/data/foundation/flowservice/flows", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/flows/search", VIEW),
     (Method::GET, "/data/foundation/flowservice/flows/{flow_id}", VIEW),
+    (Method::PATCH, "/data/foundation/flowservice/flows/{flow_id}", MANAGE),
     (Method::DELETE, "/data/foundation/flowservice/flows/{flow_id}", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/flows/{flow_id}/action", Acting),
     (Method::GET, "/data/foundation/flowservice/runs", VIEW),
+    (Method::POST, "/data/foundation/flowservice/runs", MANAGE),
     (Method::GET, "/data/foundation/flowservice/runs/{run_id}", VIEW),
+    (Method::PUT, "/data/foundation/flowservice/runs/{run_id}", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/runs/{run_id}/action", Acting),
     (Method::GET, "/data/foundation/catalog/dataSets", VIEW),
     (Method::POST, "/data/foundation/catalog/dataSets", MANAGE),
     (Method::GET, "/data/foundation/catalog/dataSets/{data_set_ids}", VIEW),
@@ -58,8 +82,21 @@ pub(crate) const PERMISSIONS: &[(Method, &str, Need)] = &[
     (Method::GET, "/readyz", Open),
     (Method::GET, "/metrics", Open),
     (Method::GET, "/openapi.json", Open),
+    (Method::GET, "/docs", Open),
+    (Method::GET, "/docs/{file}", Open),
     (Method::GET, "/ui", Open),
 ];
+
+impl Need {
+    /// Refuses a caller whose role does not include it.
+    pub(crate) fn admit(self, caller: &Identity) -> Result<(), AccessError> {
+        match self {
+            Open => Ok(()),
+            Caller(role) => caller.require(role),
+            Acting => caller.require_managing(),
+        }
+    }
+}
 
 /// What the operation needs; `None` for one that nobody thought of. `HEAD` is `GET` without the body.
 pub(crate) fn needed(method: &Method, route: &str) -> Option<Need> {

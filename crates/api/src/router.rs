@@ -17,11 +17,11 @@ use crate::{auth, frame, openapi, routes};
 
 /// All routes of all services, ready to be served.
 ///
-/// Serve it behind a [`crate::TolerantListener`], which lets clients through that don't percent-encode their filters.
+/// A [`crate::Server`] serves it on a socket, within the limits of the state.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = described_routes().split_for_parts();
     let routes = routes
-        .layer(Extension(Document::of(document)))
+        .layer(Extension(Document::of(&document)))
         .route_layer(from_fn_with_state(state.clone(), auth::admit))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -34,6 +34,12 @@ pub fn router(state: ApiState) -> Router {
     Router::new().fallback_service(map_request(frame::strip_trailing_slash).layer(routes))
 }
 
+/// What answers on connections beyond the limit, whatever is asked.
+pub(crate) fn turning_away() -> Router {
+    let answer = async || ApiError::from(Refusal::TooManyConnections);
+    Router::new().fallback(answer).layer(from_fn(frame::close)).layer(from_fn(frame::observe))
+}
+
 /// The routes with their descriptions, without anything around them.
 pub(crate) fn described_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::frame())
@@ -41,6 +47,7 @@ pub(crate) fn described_routes() -> OpenApiRouter<ApiState> {
         .nest(CATALOG, routes::catalog::routes())
         .nest(IMS, routes::ims::routes())
         .merge(routes::ops::routes())
+        .merge(routes::docs::routes())
         .merge(routes::ui::routes())
 }
 

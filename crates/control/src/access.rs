@@ -90,13 +90,19 @@ pub enum AccessError {
     /// 400 / FLOW-2113.
     #[error("x-sandbox-name can not be * for this request: name one sandbox")]
     AllSandboxes,
-    /// 403 / FLOW-2121 (to manage) or FLOW-2118 (to write): the role of the account does not suffice.
+    /// 403 / FLOW-2118: the role of the account does not suffice.
     #[error("this account may not do that: it has the role {}, {} is needed", role_name(*.has), role_name(*.needs))]
     Denied {
         /// What the account has.
         has: Role,
         /// What it would need.
         needs: Role,
+    },
+    /// 403 / FLOW-2121: the account may not manage sources, so nothing happens at its word.
+    #[error("this account may not manage sources: it has the role {}, manage is needed", role_name(*.has))]
+    NotManaging {
+        /// What the account has.
+        has: Role,
     },
     /// 500 / FLOW-1400, or 503 when the store is busy.
     #[error("could not use the metadata store")]
@@ -114,6 +120,8 @@ pub struct TokenRequest {
     pub client_secret: Option<Secret>,
     /// The scopes, comma- or blank-separated; none means all of the account's.
     pub scope: Option<String>,
+    /// The request that asks, as it stands in the audit when it is refused.
+    pub request_id: Option<String>,
 }
 
 /// A token and how long it is good.
@@ -148,10 +156,37 @@ pub enum TokenDenied {
     Signing,
 }
 
+impl AccessError {
+    /// What to do, where the failure knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl TokenDenied {
+    /// What to do, where the failure knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
 impl Caller {
     /// Refuses what the caller's role does not include.
     pub fn require(&self, needs: Role) -> Result<(), AccessError> {
         if self.role >= needs { Ok(()) } else { Err(AccessError::Denied { has: self.role, needs }) }
+    }
+
+    /// Refuses a caller who may not make things happen: switch a flow, repeat a run.
+    pub fn require_managing(&self) -> Result<(), AccessError> {
+        self.require(Role::Manage).map_err(|_| AccessError::NotManaging { has: self.role })
     }
 }
 
@@ -165,7 +200,10 @@ impl Control {
         let client_id = request.client_id.ok_or(TokenDenied::FieldMissing("client_id"))?;
         let secret = request.client_secret.ok_or(TokenDenied::FieldMissing("client_secret"))?;
         let client_id = client_id.parse().map_err(|_| TokenDenied::Client)?;
-        let account = self.store.authenticate(&client_id, &secret).await?.ok_or(TokenDenied::Client)?;
+        let Some(account) = self.store.authenticate(&client_id, &secret).await? else {
+            self.record_refused_login(&client_id, request.request_id).await?;
+            return Err(TokenDenied::Client);
+        };
         let scopes = granted(&account, request.scope.as_deref())?;
         let subject = TokenSubject { client_id: &account.client_id, user_id: &account.user_id, scopes: &scopes };
         let token = self.tokens.issue(&subject, self.clock.now_ms()).map_err(|_| TokenDenied::Signing)?;

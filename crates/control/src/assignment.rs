@@ -5,18 +5,19 @@ use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::{BatchId, TargetConnectionId};
-use headwaters_model::job::{Failure, RunJob, SourceAccess, Stage, Totals, WriteMode};
-use headwaters_model::metrics::RunFacts;
+use headwaters_model::job::{Failure, ReadRequest, RunJob, SourceAccess, Stage, Totals, WriteMode};
+use headwaters_model::metrics::{RunFacts, Window};
 use headwaters_model::offset::CommitMark;
 use headwaters_model::resource::{Kind, Resource, ResourceRef};
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
 use headwaters_store::{Attempt, Claim, Stored, Tx};
+use serde_json::{Value, json};
 
 use crate::Control;
 use crate::error::{CommandError, clipped};
-use crate::flows::read_request;
+use crate::runs::refused;
 use crate::scheduler::schedule;
 use crate::settle::Closing;
 
@@ -74,6 +75,16 @@ impl Control {
     pub(crate) async fn access_of(&self, assignment: &Assignment) -> Result<SourceAccess, CommandError> {
         self.access(&assignment.connection).await
     }
+
+    /// What the run reads, asked of its source anew.
+    pub(crate) async fn read_of(
+        &self,
+        assignment: &Assignment,
+        access: &SourceAccess,
+    ) -> Result<ReadRequest, CommandError> {
+        let windowed = assignment.run.body.windowed().map_err(refused)?;
+        self.read_within(access, &assignment.source.body, windowed.as_ref()).await
+    }
 }
 
 impl Assignment {
@@ -86,7 +97,7 @@ impl Assignment {
             target: self.target,
             batch: self.batch.clone(),
             once: self.once,
-            window: None,
+            window: self.window(),
             started_at_ms: self.started_at_ms,
         }
     }
@@ -112,16 +123,30 @@ impl Assignment {
     }
 
     /// The job of one attempt. Flows always append.
-    pub(crate) fn job(&self, access: SourceAccess, mark: CommitMark) -> Result<RunJob, CommandError> {
-        Ok(RunJob {
+    pub(crate) fn job(&self, access: SourceAccess, read: ReadRequest, mark: CommitMark) -> RunJob {
+        RunJob {
             flow: Some((self.flow.id, self.run.id)),
             source: access,
-            read: read_request(&self.source.body)?,
+            read,
             location: self.location().to_owned(),
             mode: WriteMode::Append,
             mark,
             batch: Some(self.batch.clone()),
-        })
+        }
+    }
+
+    /// How far the flow has got when the attempt's rows are in the table: through the whole table, or no further than
+    /// before. A run on demand does not move what the flow's own runs go on from (flow-service.md 16.6).
+    pub(crate) fn next_offset(&self, attempt: &Attempt) -> Value {
+        if self.once && self.window().is_none() {
+            return json!({ "wholeTable": true });
+        }
+        attempt.offset.clone().unwrap_or(Value::Null)
+    }
+
+    /// Which moments it covers; none is the whole table.
+    fn window(&self) -> Option<Window> {
+        self.run.body.window()
     }
 
     /// Refuses what this build can not do to the rows: it never lands unmapped columns in the place of mapped ones

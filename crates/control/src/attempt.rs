@@ -16,12 +16,11 @@
 use std::time::Duration;
 
 use headwaters_model::crash::CrashPoint;
-use headwaters_model::job::{Failure, JobError, Landed, RunEvent, RunJob, Stage, Totals};
+use headwaters_model::job::{Committed, Failure, JobError, Landed, RunEvent, RunJob, Totals};
 use headwaters_model::offset::{CommitMark, Ordinal};
 use headwaters_model::run::RunStatus;
 use headwaters_store::{Attempt, AttemptEnd, PendingCommit, Promotion, StoreError};
 use metrics::counter;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -96,9 +95,15 @@ impl Shift {
     async fn land_and_commit(&self, on: &Assignment, attempt: &Attempt, live: &LiveRun) -> Result<Step, Broken> {
         let control = &self.control;
         let mark = on.mark(attempt);
-        let job = self.job(on, mark.clone()).await?;
+        if let Some(landed) = control.landed_by_kin(&on.run).await? {
+            return self.leave_empty(on, attempt, &landed).await;
+        }
+        let job = self.job(on, mark.clone(), live).await?;
         let mut landed = self.land(job.clone(), live).await?;
         crash::point(CrashPoint::LandedReported);
+        if landed.totals.rows_out > 0 {
+            landed.notes.extend(control.overlap(&on.run).await?);
+        }
         if attempt.number > 1 {
             landed
                 .notes
@@ -114,7 +119,7 @@ impl Shift {
         let committed = control.ports.executor.commit(&job, &landed, &mark).await?;
         crash::point(CrashPoint::CommitReported);
         let promotion = if empty {
-            Promotion::Empty { base: attempt.base, next: whole_table() }
+            Promotion::Empty { base: attempt.base, next: on.next_offset(attempt) }
         } else {
             Promotion::Table(Some(attempt.ordinal))
         };
@@ -123,6 +128,19 @@ impl Shift {
         control.settle_success(&on.closing(), &success).await?;
         crash::point(CrashPoint::Settled);
         count(&landed.totals);
+        Ok(Step::Settled(RunStatus::Success))
+    }
+
+    /// Ends a run that repeats another whose rows have landed after all: it reads nothing and commits nothing.
+    async fn leave_empty(&self, on: &Assignment, attempt: &Attempt, landed: &Landed) -> Result<Step, Broken> {
+        let success = Success {
+            landed,
+            landed_at_ms: self.control.clock.now_ms(),
+            committed: Committed { version: None, ordinal: None },
+            promotion: Promotion::Unchanged,
+            attempt: AttemptEnd { ordinal: attempt.ordinal, error: None },
+        };
+        self.control.settle_success(&on.closing(), &success).await?;
         Ok(Step::Settled(RunStatus::Success))
     }
 
@@ -142,17 +160,18 @@ impl Shift {
     }
 
     /// Everything that the data plane needs; the secrets are opened here, last of all.
-    async fn job(&self, on: &Assignment, mark: CommitMark) -> Result<RunJob, JobError> {
+    async fn job(&self, on: &Assignment, mark: CommitMark, live: &LiveRun) -> Result<RunJob, JobError> {
         on.check_mapping().map_err(JobError::Definite)?;
-        let access = self.control.access_of(on).await;
-        access.and_then(|access| on.job(access, mark)).map_err(|error| {
-            let failure = Failure { stage: Stage::Source, message: error.to_string(), hint: None };
-            if matches!(&error, CommandError::Store(store) if store.is_transient()) {
-                JobError::Transient(failure)
-            } else {
-                JobError::Definite(failure)
-            }
-        })
+        let prepared = async {
+            let access = self.control.access_of(on).await?;
+            let read = self.control.read_of(on, &access).await?;
+            Ok(on.job(access, read, mark))
+        };
+        let stopped = live.cancel_token();
+        tokio::select! {
+            () = stopped.cancelled() => Err(JobError::Cancelled),
+            prepared = prepared => prepared.map_err(|error: CommandError| retry::unprepared(&error)),
+        }
     }
 
     /// Lands the rows while the events of the attempt are taken in.
@@ -190,7 +209,7 @@ impl Shift {
             run: on.run.id,
             ordinal: attempt.ordinal,
             base: attempt.base,
-            next: whole_table(),
+            next: on.next_offset(attempt),
             landed: landed.clone(),
             landed_at_ms,
             facts: on.facts(),
@@ -355,11 +374,6 @@ impl From<StoreError> for Broken {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
-}
-
-/// How far a flow has got that reads its whole table once.
-fn whole_table() -> Value {
-    json!({ "wholeTable": true })
 }
 
 fn count(totals: &Totals) {

@@ -3,29 +3,30 @@
 //! **Invariant.** A secret is in the vault and nowhere else. What the connection's body holds of a secret parameter is
 //! the form in which it may be shown, made by the source when it was written; reads never open the vault.
 
+mod auth;
 mod probe;
 mod survey;
 
-use headwaters_model::connection::{Auth, Connection, MASK};
+use headwaters_model::connection::Connection;
 use headwaters_model::etag::Precondition;
 use headwaters_model::id::SpecId;
-use headwaters_model::job::SourceAccess;
 use headwaters_model::resource::{LastOperation, Resource, State};
-use headwaters_model::secret::Secret;
 use headwaters_model::spec::{SpecRef, VERSION_DEFAULT};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
+pub use self::auth::AuthInput;
 pub(crate) use self::probe::slow;
 pub use self::probe::{ExploreRequest, Explored, TestOutcome};
 pub use self::survey::Surveyed;
 use crate::Control;
 use crate::access::Caller;
+use crate::change::{CONNECTION, Changeable, Composed, Writable};
 use crate::error::{Cause, CommandError, clipped};
-use crate::life_cycle::{state_of_new, text_of};
+use crate::life_cycle::{comes_into_use, state_of_new, text_of, written_state};
 use crate::specs::{KnownConnection, Specs};
 
 /// A spec as a body names it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct SpecInput {
     /// Its id.
     pub id: Option<String>,
@@ -33,25 +34,9 @@ pub struct SpecInput {
     pub version: Option<String>,
 }
 
-/// How to log in, as a body says it.
-#[derive(Clone, Default, PartialEq)]
-pub struct AuthInput {
-    /// The name of the auth spec.
-    pub spec_name: Option<String>,
-    /// The parameters in clear.
-    pub params: Option<Map<String, Value>>,
-}
-
-impl std::fmt::Debug for AuthInput {
-    /// Parameters may hold secrets: only their names are shown.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys: Vec<_> = self.params.iter().flatten().map(|(key, _)| key).collect();
-        f.debug_struct("AuthInput").field("spec_name", &self.spec_name).field("params", &keys).finish()
-    }
-}
-
 /// Makes a base connection. What is not there is checked here, not by the caller.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CreateConnection {
     /// Mandatory and not empty.
     pub name: Option<String>,
@@ -62,6 +47,7 @@ pub struct CreateConnection {
     /// Mandatory.
     pub connection_spec: Option<SpecInput>,
     /// `state` as sent; checked and otherwise ignored.
+    #[serde(skip)]
     pub state: Option<String>,
     /// Whether it is asked for as a draft.
     pub draft: bool,
@@ -77,29 +63,7 @@ impl Control {
         caller: &Caller,
         command: CreateConnection,
     ) -> Result<Resource<Connection>, CommandError> {
-        let decided = decide(&self.specs, &command)?;
-        let mut auth = None;
-        let mut secrets = Vec::new();
-        if let Some((mut access, sent)) = decided.access {
-            self.ports.sources.check(&access).map_err(CommandError::Connect)?;
-            let params = self.hide_secrets(&mut access, sent);
-            if self.settings.verify_on_create && decided.state != State::Draft {
-                self.try_out(&access).await?;
-            }
-            auth = Some(Auth { spec_name: access.auth_spec, params });
-            secrets = access.secrets;
-        }
-        let now_ms = self.clock.now_ms();
-        let body = Connection {
-            name: decided.name,
-            description: command.description,
-            connection_spec: decided.spec,
-            auth,
-            last_operation: LastOperation::create(decided.state, now_ms),
-        };
-        let connection = Resource::new(caller.scope.clone(), decided.state, body, &caller.actor, now_ms);
-        self.insert(caller, &connection, &secrets).await?;
-        Ok(connection)
+        self.create(caller, command).await
     }
 
     /// Deletes a base connection and the source connections on it that no flow uses (flow-service.md 13.3).
@@ -113,91 +77,60 @@ impl Control {
     ) -> Result<(), CommandError> {
         self.delete::<Connection>(caller, id, &expected).await
     }
+}
 
-    /// How the source of a stored connection is reached, secrets in clear. Drafts without auth can not be reached.
-    pub(crate) async fn access(&self, connection: &Resource<Connection>) -> Result<SourceAccess, CommandError> {
-        let Some(auth) = &connection.body.auth else {
-            return Err(CommandError::missing_field("/auth"));
+impl Changeable for Connection {
+    type Command = CreateConnection;
+    const WRITABLE: &'static [Writable] = CONNECTION;
+
+    /// The source is asked only about a login that is new, or that comes into use.
+    async fn compose(
+        control: &Control,
+        caller: &Caller,
+        command: CreateConnection,
+        before: Option<&Resource<Self>>,
+    ) -> Result<Composed<Self>, CommandError> {
+        let specs = control.specs_of(caller).await?;
+        let Decided { name, spec, known, state } = decide(&specs, &command)?;
+        let tried_out = comes_into_use(before, command.draft);
+        let (auth, secrets) = match (&command.auth, before) {
+            (None, _) if command.draft => (None, Some(Vec::new())),
+            (None, _) => return Err(CommandError::missing_field("/auth")),
+            (Some(auth), Some(before)) if !tried_out && auth.is_shown_by(before) => (before.body.auth.clone(), None),
+            (Some(auth), before) => {
+                let (auth, secrets) = control.compose_auth(known, auth, before, command.draft).await?;
+                (Some(auth), Some(secrets))
+            }
         };
-        let known = self.specs.connection(connection.body.connection_spec.id, "/connectionSpec/id")?;
-        let schema = known.auth(&auth.spec_name)?;
-        let mut tx = self.store.read(&connection.scope).await?;
-        let secrets = tx.secrets(&connection.id.to_string()).await?;
-        drop(tx);
-        let mut params = schema.as_text(&auth.params);
-        params.retain(|key, _| secrets.iter().all(|(secret, _)| secret != key));
-        Ok(SourceAccess { spec: known.spec.id(), auth_spec: auth.spec_name.clone(), params, secrets })
+        let last_operation = LastOperation::create(state, control.clock.now_ms());
+        let body = Self { name, description: command.description, connection_spec: spec, auth, last_operation };
+        Ok(Composed { state, body, secrets })
     }
 
-    /// Moves everything that the source would mask out of the clear parameters, and returns the parameters as they may
-    /// be shown: those that are no secrets as they were sent.
-    fn hide_secrets(&self, access: &mut SourceAccess, sent: Map<String, Value>) -> Map<String, Value> {
-        let masked = self.ports.sources.masked(access);
-        let hidden: Vec<String> = access
-            .params
-            .iter()
-            .filter(|(key, value)| masked.get(*key).is_some_and(|shown| shown != *value))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in hidden {
-            if let Some(value) = access.params.remove(&key) {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                access.secrets.push((key, Secret::new(text)));
-            }
-        }
-        let is_secret = |key: &String| access.secrets.iter().any(|(secret, _)| secret == key);
-        let shown = |key: String, value: Value| {
-            let value = if is_secret(&key) { masked.get(&key).cloned().unwrap_or_else(|| MASK.into()) } else { value };
-            (key, value)
-        };
-        sent.into_iter().map(|(key, value)| shown(key, value)).collect()
+    fn last_operation(&mut self) -> &mut LastOperation {
+        &mut self.last_operation
     }
 }
 
-/// What a command amounts to once the rules are satisfied.
+/// What a command amounts to once the rules are satisfied, but for how to log in.
 #[derive(Debug)]
-struct Decided {
+struct Decided<'a> {
     name: String,
     spec: SpecRef,
+    known: &'a KnownConnection,
     state: State,
-    /// How the source is reached, and the parameters as they were sent; none in a draft without them.
-    access: Option<(SourceAccess, Map<String, Value>)>,
 }
 
-/// The rules of a new connection that need neither source nor store.
-fn decide(specs: &Specs, command: &CreateConnection) -> Result<Decided, CommandError> {
+/// The rules of a connection that need neither source nor store.
+fn decide<'a>(specs: &'a Specs, command: &CreateConnection) -> Result<Decided<'a>, CommandError> {
     let name = text_of(command.name.as_deref(), "/name")?;
-    if let Some(state) = &command.state
-        && !matches!(state.as_str(), "enabled" | "disabled" | "initializing")
-    {
-        let reason = "a state can only be enabled, disabled or initializing";
-        return Err(CommandError::invalid(Cause::InvalidState, "/state", reason));
+    if let Some(state) = &command.state {
+        written_state(state)?;
     }
     let (id, version) = spec_ref(command.connection_spec.as_ref(), "/connectionSpec")?;
     let known = specs.connection(id, "/connectionSpec/id")?;
     let state = state_of_new(command.draft, known.spec.supports_drafts(), known.spec.label())?;
-    let access = match &command.auth {
-        None if command.draft => None,
-        None => return Err(CommandError::missing_field("/auth")),
-        Some(auth) => Some(decide_auth(known, auth)?),
-    };
-    Ok(Decided { name, spec: SpecRef { id, version }, state, access })
-}
-
-/// Checks how to log in against the auth spec, and takes the secrets out of it.
-fn decide_auth(known: &KnownConnection, auth: &AuthInput) -> Result<(SourceAccess, Map<String, Value>), CommandError> {
-    let name = auth.spec_name.as_deref().ok_or_else(|| CommandError::missing_field("/auth/specName"))?;
-    let schema = known.auth(name)?;
-    let sent = auth.params.clone().ok_or_else(|| CommandError::missing_field("/auth/params"))?;
-    schema.check(&sent, "/auth/params")?;
-    let mut params = schema.as_text(&sent);
-    let mut secrets = Vec::new();
-    for key in schema.secrets() {
-        if let Some(Value::String(text)) = params.remove(key) {
-            secrets.push((key.clone(), Secret::new(text)));
-        }
-    }
-    Ok((SourceAccess { spec: known.spec.id(), auth_spec: name.to_owned(), params, secrets }, sent))
+    Ok(Decided { name, spec: SpecRef { id, version }, known, state })
 }
 
 /// The spec that a body names at `pointer`: its id and its version.
@@ -237,17 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_taken_out_of_the_parameters() {
-        let decided = decide(&specs(), &command()).unwrap();
-        let (access, sent) = decided.access.unwrap();
-        assert_eq!(Value::Object(access.params), json!({ "server": "db", "port": "3306", "note": "kept" }));
-        let [(key, secret)] = &access.secrets[..] else { panic!("one secret") };
-        assert_eq!((key.as_str(), secret.expose()), ("password", "hunter2"));
-        assert_eq!(sent["port"], 3306, "what was sent is echoed as it was sent");
-        assert_eq!((decided.state, decided.spec.version.as_str()), (State::Enabled, "1.0"));
-    }
-
-    #[test]
     fn every_rule_has_its_cause() {
         assert_eq!(cause(|c| c.name = None), Cause::MissingField);
         assert_eq!(cause(|c| c.name = Some(" ".into())), Cause::MissingField);
@@ -258,22 +180,6 @@ mod tests {
         assert_eq!(cause(|c| c.connection_spec = spec("mysql")), Cause::UnknownSpec);
         assert_eq!(cause(|c| c.connection_spec = spec("00000000-0000-4000-8000-000000000000")), Cause::UnknownSpec);
         assert_eq!(cause(|c| c.connection_spec = spec("d6b52d86-f0f8-475f-89d4-ce54c8527328")), Cause::NotSupported);
-        assert_eq!(cause(|c| c.auth = None), Cause::MissingField);
-        assert_eq!(cause(|c| c.auth = Some(AuthInput::default())), Cause::MissingField);
-        let auth = |name: &str, params: Value| {
-            Some(AuthInput { spec_name: Some(name.into()), params: params.as_object().cloned() })
-        };
-        assert_eq!(cause(|c| c.auth = auth("OAuth", json!({}))), Cause::UnknownAuthSpec);
-        assert_eq!(cause(|c| c.auth = auth("Basic Authentication", json!({}))), Cause::MissingField);
-        let wrong = json!({ "server": [], "password": "x" });
-        assert_eq!(cause(|c| c.auth = auth("Basic Authentication", wrong)), Cause::InvalidValue);
-    }
-
-    #[test]
-    fn a_draft_may_lack_how_to_log_in() {
-        let command = CreateConnection { auth: None, draft: true, ..command() };
-        let decided = decide(&specs(), &command).unwrap();
-        assert!(decided.access.is_none() && decided.state == State::Draft);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Control {
             let plain = table_name(&data_set.body.name);
             let table = self.store.read(&caller.scope).await?.free_table_name(&plain).await?;
             data_set.body.tag(&table);
-            match self.insert(caller, &data_set, &[]).await {
+            match self.insert(caller, &mut data_set, &[]).await {
                 // Somebody took the name between our look and our write.
                 Err(CommandError::Store(StoreError::Duplicate { what })) if what.contains("table_name") => {}
                 Ok(()) => return Ok(data_set),

@@ -6,7 +6,8 @@
 
 use headwaters_model::etag::Etag;
 use headwaters_model::job::JobError;
-use headwaters_model::resource::{Collection, ResourceRef};
+use headwaters_model::patch::PatchError;
+use headwaters_model::resource::{ActionError, Collection, ResourceRef};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_store::{Outdated, StoreError};
 
@@ -78,6 +79,8 @@ pub enum Cause {
     Internal,
     /// FLOW-1400-503: the store is busy, the same call may succeed in a moment.
     Busy,
+    /// FLOW-1402-400: finalising is for providers.
+    FinalizeByUser,
     /// FLOW-1403-400: `If-Match` is absent.
     IfMatchAbsent,
     /// FLOW-1404-412: the version supplied is not the current one.
@@ -86,26 +89,54 @@ pub enum Cause {
     EmptyBody,
     /// FLOW-1410-400: `state` in the body of a new flow.
     StateInBody,
+    /// FLOW-1412-400: the version of a mapping is invalid.
+    MappingVersion,
     /// FLOW-1413-400: the connection or flow spec is not known.
     UnknownSpec,
+    /// FLOW-1414-400: a patch wants to change the connection spec.
+    SpecChange,
     /// FLOW-1415-400: the auth spec is not known for the connection spec.
     UnknownAuthSpec,
     /// FLOW-1416-400: the connection's state does not allow an update or delete.
     NotEditable,
     /// FLOW-1418-400: a flow uses the base connection.
     ConnectionInUse,
+    /// FLOW-1419-400: the mapping set is invalid.
+    Mapping,
     /// FLOW-1420-400: the resource is being disabled.
     Disabling,
     /// FLOW-1422-400: the action does not fit the current state.
     NotApplicable,
     /// FLOW-1425-400: schemas of data set and target connection differ.
     SchemaConflict,
+    /// FLOW-1426-400: only service tokens write specs.
+    SpecsByUser,
+    /// FLOW-1427-400: only service tokens report on runs.
+    RunsByUser,
+    /// FLOW-1428-400: the predecessor run is not there.
+    UnknownPredecessorRun,
+    /// FLOW-1429-400: the predecessor's flow is not there.
+    UnknownPredecessorFlow,
+    /// FLOW-1430-400: the flow of a run is not there.
+    UnknownFlow,
+    /// FLOW-1434-400: the operation of a patch is not supported.
+    PatchOperation,
+    /// FLOW-1435-400: the sub-action is not supported.
+    SubAction,
+    /// FLOW-1437-400: not a status of a run.
+    RunStatus,
     /// FLOW-1439-404: not found.
     Missing,
+    /// FLOW-1446-400: the flow of a run is null.
+    NoFlow,
     /// FLOW-1447-400: a flow still refers to the resource.
     InUse,
+    /// FLOW-1455-400: the patch can not be applied.
+    Unpatchable,
     /// FLOW-1456-400: not a state that a client may write.
     InvalidState,
+    /// FLOW-2120-403: forbidden for everybody.
+    Forbidden,
     /// CONNECTOR-1304-400: a mandatory field is missing.
     MissingField,
     /// CONNECTOR-1305-400: the connector is not supported (a spec that is listed but not built here too).
@@ -140,6 +171,12 @@ pub enum Cause {
     FilterOperatorMissing,
     /// CONNECTOR-1351-400: an operator of the row filter is not supported.
     FilterOperator,
+    /// CONNECTOR-1352-400: an operator of the row filter has no form in the source's language.
+    FilterNoNativeForm,
+    /// CONNECTOR-1353-400: the connector does not filter.
+    FilterUnsupported,
+    /// CONNECTOR-1354-400: the row filter's query language is not supported.
+    FilterLanguage,
     /// CONNECTOR-1355-400: the row filter's `type` is not `PQL`.
     FilterTypeName,
     /// CONNECTOR-1356-400: the row filter's `format` is not `pql/json`.
@@ -156,20 +193,46 @@ pub enum Cause {
     OnceWithInterval,
     /// CONNECTOR-1362-400: the interval is below the minimum.
     IntervalTooShort,
+    /// CONNECTOR-1363-400: the interval is not allowed for the frequency.
+    IntervalNotAllowed,
     /// CONNECTOR-1364-400: `once` with backfill.
     OnceWithBackfill,
+    /// CONNECTOR-1365-400: the path of a patch is not one that may be changed.
+    PatchPath,
+    /// CONNECTOR-1366-400: the start has passed and can not change any more.
+    StartPassed,
     /// CONNECTOR-1367-400: a recurring flow without a delta column.
     NoDeltaColumn,
     /// CONNECTOR-1368-400: drafts are not offered for the spec.
     NoDraft,
     /// CONNECTOR-1369-400: `once` with a delta column.
     OnceWithDelta,
+    /// CONNECTOR-1372-400: exploring is not possible by the spec alone.
+    ExploreBySpec,
     /// CONNECTOR-1377-400: an operator of the row filter compares with null.
     FilterNull,
     /// CONNECTOR-1378-400: a column of the row filter is unknown.
     FilterColumn,
     /// CONNECTOR-1379-400: a literal of the row filter has another type than its column.
     FilterType,
+    /// CONNECTOR-1380-400: the run can not be made.
+    RunCreation,
+    /// CONNECTOR-1381-400: a window that ends before it starts.
+    WindowOrder,
+    /// CONNECTOR-1382-400: another delta column than the flow's.
+    OtherDeltaColumn,
+    /// CONNECTOR-1383-400: the first run on demand names no delta column.
+    DeltaColumnMissing,
+    /// CONNECTOR-1384-400: the parameters of a run are missing or invalid.
+    RunParams,
+    /// CONNECTOR-1385-400: the connector does not offer runs on demand.
+    NoRunsOnDemand,
+    /// CONNECTOR-1386-400: the flow's frequency does not allow runs on demand.
+    NoRunsForFrequency,
+    /// CONNECTOR-1387-400: the run's state does not allow to repeat it.
+    NotRepeatable,
+    /// CONNECTOR-1388-400: the run's flow is not enabled.
+    FlowNotEnabled,
     /// CONNECTOR-1389-400: the `filters` parameter can not be decoded.
     FilterEncoding,
     /// CONNECTOR-1390-400: `not` over more than one comparison.
@@ -180,6 +243,12 @@ pub enum Cause {
     IntervalNotPositive,
     /// CONNECTOR-1397-400: the frequency is invalid.
     Frequency,
+    /// CONNECTOR-1398-400: the action is not known here.
+    UnknownAction,
+    /// CONNECTOR-1403-400: the start has passed, so the frequency can not become `once`.
+    OnceTooLate,
+    /// CONNECTOR-1404-400: the start has passed, so backfill can not change.
+    BackfillTooLate,
 }
 
 impl From<StoreError> for CommandError {
@@ -190,6 +259,29 @@ impl From<StoreError> for CommandError {
             StoreError::Outdated(Outdated::Stale { resource, current }) => Self::Stale { resource, current },
             other => Self::Store(other),
         }
+    }
+}
+
+impl From<ActionError> for CommandError {
+    fn from(error: ActionError) -> Self {
+        let cause = match &error {
+            ActionError::Missing => Cause::ParameterMissing,
+            ActionError::Unknown { .. } => Cause::UnknownAction,
+            ActionError::Finalize => Cause::FinalizeByUser,
+            ActionError::SubAction => Cause::SubAction,
+        };
+        Self::invalid(cause, "", error.to_string())
+    }
+}
+
+impl From<PatchError> for CommandError {
+    fn from(error: PatchError) -> Self {
+        let cause = match &error {
+            PatchError::Empty => Cause::EmptyBody,
+            PatchError::Operation { .. } => Cause::PatchOperation,
+            PatchError::TooLong | PatchError::Malformed { .. } | PatchError::NotThere { .. } => Cause::Unpatchable,
+        };
+        Self::invalid(cause, "", error.to_string())
     }
 }
 

@@ -1,10 +1,12 @@
 //! Flows: from which source into which target, when, and how (flow-service.md 16).
 //!
-//! A new flow is checked in three steps: what needs no one (`check.rs`), what needs the store (its connections,
-//! its data set), and last what needs the source (table, columns, row filter), outside any transaction.
+//! A flow is checked in three steps: what needs no one (`check.rs`), what needs the store (its connections, its data
+//! set), and last what needs the source (table, columns, row filter), outside any transaction. The source is asked when
+//! the flow comes into use; a patch of a flow in use does not need it, because what is read can not be changed by one.
 
 mod check;
 mod commands;
+mod transformations;
 
 use std::time::Duration;
 
@@ -12,16 +14,20 @@ use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::etag::Precondition;
 use headwaters_model::flow::{Flow, FlowInheritance};
+use headwaters_model::id::{SourceConnectionId, TargetConnectionId};
 use headwaters_model::job::{ReadRequest, Splits};
-use headwaters_model::resource::{LastOperation, Resource, State};
-use headwaters_model::source_connection::{InheritedConnection, SourceConnection};
+use headwaters_model::resource::{LastOperation, Resource};
+use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
 use tokio::time::timeout;
 
+use self::check::Named;
 pub use self::commands::CreateFlow;
 use crate::Control;
 use crate::access::Caller;
+use crate::change::{Changeable, Composed, FLOW, Writable};
 use crate::error::CommandError;
+use crate::life_cycle::{in_use, wrong_reference};
 use crate::progress::StopReason;
 
 /// How long looking up table and columns may take when a flow is made.
@@ -40,38 +46,7 @@ impl Control {
     /// `InvalidValue`, `NotSupported`, `WrongTargetSpec`, `NoDataSet`, `NotApplicable`, `UnknownTransformation`,
     /// those of schedules, `SchemaConflict`, `Driver`, `NoColumns`, `FilterColumn`, `FilterType`.
     pub async fn create_flow(&self, caller: &Caller, command: CreateFlow) -> Result<Resource<Flow>, CommandError> {
-        let now_ms = self.clock.now_ms();
-        let named = check::named(&self.specs, &command)?;
-        let (spec, state) = (named.spec.clone(), named.state);
-        let connections = self.connections_of(caller, &named).await?;
-        named.check_rest(&command, &self.settings, now_ms)?;
-        if let Some((target, Some(data_set))) = &connections.target {
-            check::schemas_agree(target, data_set)?;
-        }
-        if let (Some((source, Some(base))), State::Enabled) = (&connections.source, state) {
-            self.check_source(source, base).await?;
-        }
-        let body = Flow {
-            name: command.name,
-            description: command.description,
-            flow_spec: spec,
-            source_connection_ids: connections.source.iter().map(|(source, _)| source.id).collect(),
-            target_connection_ids: connections.target.iter().map(|(target, _)| target.id).collect(),
-            inherited_attributes: connections.inheritance(),
-            options: command.options,
-            schedule_params: command.schedule_params,
-            transformations: command.transformations.unwrap_or_default(),
-            labels: command.labels,
-            policy: command.policy,
-            record_types: command.record_types,
-            unified_metadata: command.unified_metadata,
-            last_operation: LastOperation::create(state, now_ms),
-            last_run_details: None,
-        };
-        let flow = Resource::new(caller.scope.clone(), state, body, &caller.actor, now_ms);
-        self.insert(caller, &flow, &[]).await?;
-        self.wake.notify_one();
-        Ok(flow)
+        self.create(caller, command).await
     }
 
     /// Deletes a flow. Its runs stay readable; one in progress is cancelled and marked failed (flow-service.md 16.8).
@@ -85,7 +60,7 @@ impl Control {
         Ok(())
     }
 
-    async fn connections_of(&self, caller: &Caller, named: &check::Named<'_>) -> Result<Connections, CommandError> {
+    async fn connections_of(&self, caller: &Caller, named: &Named<'_>) -> Result<Connections, CommandError> {
         let mut connections = Connections { source: None, target: None };
         if let Some(id) = named.source {
             let pointer = "/sourceConnectionIds/0";
@@ -95,6 +70,9 @@ impl Control {
                 Some(base) => Some(self.referenced::<Connection>(caller, &base.to_string(), pointer).await?),
                 None => None,
             };
+            if let Some(base) = base.as_ref().filter(|_| named.comes_into_use) {
+                in_use(base, pointer)?;
+            }
             connections.source = Some((source, base));
         }
         if let Some(id) = named.target {
@@ -115,7 +93,8 @@ impl Control {
         source: &Resource<SourceConnection>,
         base: &Resource<Connection>,
     ) -> Result<(), CommandError> {
-        let access = self.access(base).await?;
+        // It was there a moment ago, when the body's references were looked up.
+        let access = self.access(base).await.map_err(|error| wrong_reference(error, "/sourceConnectionIds/0"))?;
         let request = read_request(&source.body)?;
         let check = self.ports.sources.check_read(&access, &request);
         let answer = timeout(CHECK_PATIENCE, check).await;
@@ -124,19 +103,65 @@ impl Control {
 }
 
 impl Connections {
-    fn inheritance(&self) -> FlowInheritance {
-        let inherited =
-            |id: String, connection_spec, base_connection| InheritedConnection { id, connection_spec, base_connection };
-        let source = self.source.iter().map(|(source, base)| {
-            let base = base
-                .as_ref()
-                .map(|base| Box::new(inherited(base.id.to_string(), base.body.connection_spec.clone(), None)));
-            inherited(source.id.to_string(), source.body.connection_spec.clone(), base)
-        });
-        let target = self.target.iter();
-        let target =
-            target.map(|(target, _)| inherited(target.id.to_string(), target.body.connection_spec.clone(), None));
-        FlowInheritance::new(source.collect(), target.collect())
+    fn source_ids(&self) -> Vec<SourceConnectionId> {
+        self.source.iter().map(|(source, _)| source.id).collect()
+    }
+
+    fn target_ids(&self) -> Vec<TargetConnectionId> {
+        self.target.iter().map(|(target, _)| target.id).collect()
+    }
+}
+
+impl Changeable for Flow {
+    type Command = CreateFlow;
+    const WRITABLE: &'static [Writable] = FLOW;
+
+    async fn compose(
+        control: &Control,
+        caller: &Caller,
+        command: CreateFlow,
+        before: Option<&Resource<Self>>,
+    ) -> Result<Composed<Self>, CommandError> {
+        let now_ms = control.clock.now_ms();
+        let specs = control.specs_of(caller).await?;
+        let named = check::named(&specs, &command, before)?;
+        let connections = control.connections_of(caller, &named).await?;
+        named.check_rest(&command, &control.settings, now_ms)?;
+        if named.comes_into_use {
+            if let Some((target, Some(data_set))) = &connections.target {
+                check::schemas_agree(target, data_set)?;
+            }
+            if let Some((source, Some(base))) = &connections.source {
+                control.check_source(source, base).await?;
+            }
+        }
+        let state = named.state;
+        let body = Self {
+            flow_spec: named.spec,
+            source_connection_ids: connections.source_ids(),
+            target_connection_ids: connections.target_ids(),
+            inherited_attributes: FlowInheritance::new(Vec::new(), Vec::new()),
+            name: command.name,
+            description: command.description,
+            options: command.options,
+            schedule_params: command.schedule_params,
+            transformations: command.transformations.unwrap_or_default(),
+            labels: command.labels,
+            policy: command.policy,
+            record_types: command.record_types,
+            unified_metadata: command.unified_metadata,
+            last_operation: LastOperation::create(state, now_ms),
+            last_run_details: None,
+        };
+        Ok(Composed { state, body, secrets: None })
+    }
+
+    fn last_operation(&mut self) -> &mut LastOperation {
+        &mut self.last_operation
+    }
+
+    fn keep_derived(&mut self, current: &Self) {
+        self.last_run_details.clone_from(&current.last_run_details);
     }
 }
 

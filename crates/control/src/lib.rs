@@ -11,9 +11,11 @@ mod access;
 mod assignment;
 mod attempt;
 mod audit;
+mod change;
 mod connections;
 mod crash;
 mod data_sets;
+mod document;
 mod error;
 mod flows;
 mod life_cycle;
@@ -40,16 +42,21 @@ pub use self::access::{
     AccessError, AccessHeaders, Caller, Claims, Credentials, IssuedToken, TOKEN_LIFETIME_MS, TokenDenied, TokenError,
     TokenRequest, TokenSubject, Tokens,
 };
+use self::audit::RefusalMeter;
+pub use self::change::Changeable;
 pub use self::connections::{AuthInput, CreateConnection, ExploreRequest, Explored, SpecInput, Surveyed, TestOutcome};
 pub use self::data_sets::CreateDataSet;
+pub use self::document::shaped;
 pub use self::error::{Cause, CommandError, connect_cause, source_cause};
 pub use self::flows::CreateFlow;
 use self::ports::{Clock, Executor, Lakes, Sources};
 use self::progress::LiveRuns;
 pub use self::retry::ATTEMPTS_MAX;
+pub use self::runs::{CreateRun, REPORT_BYTES_MAX, REPORT_ENTRIES_MAX, RUNS_WAITING_MAX, ReportRun};
 pub use self::settings::{Settings, Strict, UnknownStrictRule};
 pub use self::source_connections::CreateSourceConnection;
 use self::specs::Specs;
+pub use self::specs::{SPEC_BYTES_MAX, WRITTEN_SPECS_MAX};
 pub use self::target_connections::CreateTargetConnection;
 pub use self::worker::{Worker, WorkerExit};
 
@@ -62,9 +69,10 @@ pub struct Control {
     ports: Ports,
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
-    specs: Arc<Specs>,
+    specs: Specs,
     settings: Arc<Settings>,
     live: LiveRuns,
+    refusals: Arc<RefusalMeter>,
     /// Wakes the worker when there may be something to do at once.
     wake: Arc<tokio::sync::Notify>,
 }
@@ -97,9 +105,10 @@ impl Control {
             ports,
             clock,
             tokens: Arc::new(Tokens::new(token_key)),
-            specs: Arc::new(specs),
+            specs,
             settings: Arc::new(settings),
             live: LiveRuns::default(),
+            refusals: Arc::default(),
             wake: Arc::default(),
         })
     }

@@ -3,6 +3,7 @@
 //! **Invariant.** Every write is one short transaction that also writes its line of the audit, so that there is no
 //! change without a line and no line without a change.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::str::FromStr;
 
@@ -10,12 +11,13 @@ use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::etag::{Matching, Precondition};
 use headwaters_model::filter::Filter;
-use headwaters_model::flow::Flow;
+use headwaters_model::flow::{Flow, FlowInheritance};
 use headwaters_model::id::FlowId;
 use headwaters_model::page::{ListQuery, Page};
 use headwaters_model::resource::{Collection, Kind, Resource, ResourceRef, State};
 use headwaters_model::secret::Secret;
-use headwaters_model::source_connection::SourceConnection;
+use headwaters_model::source_connection::{InheritedConnection, SourceConnection, SourceInheritance};
+use headwaters_model::spec::SpecRef;
 use headwaters_model::target_connection::TargetConnection;
 use headwaters_store::{Stored, Tx};
 
@@ -23,13 +25,17 @@ use crate::Control;
 use crate::access::Caller;
 use crate::audit::{Deed, note};
 use crate::error::{Cause, CommandError, clipped};
-use crate::scheduler::first_due_ms;
+use crate::scheduler::{first_due_ms, schedule};
+
+/// How many flows are brought along at a time.
+const FLOWS_AT_ONCE_MAX: u32 = 100;
 
 impl Control {
     /// One resource of the caller's sandbox. Causes: `Missing`.
     pub async fn get<K: Stored>(&self, caller: &Caller, id: &str) -> Result<Resource<K>, CommandError> {
-        let mut tx = self.store.read(&caller.scope).await?;
-        find(&mut tx, id).await
+        let missing = || CommandError::Missing(ResourceRef::new(K::COLLECTION, id));
+        let id = K::Id::from_str(id).map_err(|_| missing())?;
+        self.store.get::<K>(&caller.scope, &id).await?.ok_or_else(missing)
     }
 
     /// A page of the caller's sandbox.
@@ -42,21 +48,14 @@ impl Control {
         Ok(self.store.read(&caller.scope).await?.count::<K>(filters).await?)
     }
 
-    /// A resource that a body refers to at `pointer`; one that is not there is a wrong value, not a wrong address.
+    /// A resource that a body refers to at `pointer`.
     pub(crate) async fn referenced<K: Stored>(
         &self,
         caller: &Caller,
         id: &str,
         pointer: &str,
     ) -> Result<Resource<K>, CommandError> {
-        let found = self.get::<K>(caller, id).await;
-        found.map_err(|error| match error {
-            CommandError::Missing(_) => {
-                let reason = format!("there is no {} {} in this sandbox", K::COLLECTION.noun(), clipped(id));
-                CommandError::invalid(Cause::InvalidValue, pointer, reason)
-            }
-            other => other,
-        })
+        self.get::<K>(caller, id).await.map_err(|error| wrong_reference(error, pointer))
     }
 
     /// Stores a new resource with its secrets.
@@ -65,7 +64,7 @@ impl Control {
     pub(crate) async fn insert<K: Linked>(
         &self,
         caller: &Caller,
-        new: &Resource<K>,
+        new: &mut Resource<K>,
         secrets: &[(String, Secret)],
     ) -> Result<(), CommandError> {
         let mut tx = self.store.write(&caller.scope).await?;
@@ -97,13 +96,24 @@ impl Control {
 }
 
 /// How the resources of a kind hang together with others.
-pub(crate) trait Linked: Stored {
-    /// Refuses a new resource when something that it needs is gone.
-    fn hold_on(tx: &mut Tx, new: &Resource<Self>) -> impl Future<Output = Result<(), CommandError>> + Send;
+pub trait Linked: Stored {
+    /// Refuses a resource when something that it needs is gone, and takes over what it inherits: in the transaction that
+    /// writes it, so that it is true from then on.
+    fn hold_on(tx: &mut Tx, new: &mut Resource<Self>) -> impl Future<Output = Result<(), CommandError>> + Send;
 
     /// Stores it.
     fn put(tx: &mut Tx, new: &Resource<Self>) -> impl Future<Output = Result<(), CommandError>> + Send {
         async move { Ok(tx.insert(new).await?) }
+    }
+
+    /// Brings along what depends on a resource that was changed.
+    fn follow(
+        _tx: &mut Tx,
+        _before: &Resource<Self>,
+        _after: &Resource<Self>,
+        _now_ms: i64,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send {
+        async { Ok(()) }
     }
 
     /// Refuses to let a resource go that something else needs, and takes along what goes with it.
@@ -116,7 +126,7 @@ pub(crate) trait Linked: Stored {
 }
 
 impl Linked for Connection {
-    async fn hold_on(_: &mut Tx, _: &Resource<Self>) -> Result<(), CommandError> {
+    async fn hold_on(_: &mut Tx, _: &mut Resource<Self>) -> Result<(), CommandError> {
         Ok(())
     }
 
@@ -132,10 +142,35 @@ impl Linked for Connection {
 }
 
 impl Linked for SourceConnection {
-    async fn hold_on(tx: &mut Tx, new: &Resource<Self>) -> Result<(), CommandError> {
-        match &new.body.base_connection_id {
-            Some(base) => still_there::<Connection>(tx, base, "/baseConnectionId").await,
-            None => Ok(()),
+    async fn hold_on(tx: &mut Tx, new: &mut Resource<Self>) -> Result<(), CommandError> {
+        new.body.inherited_attributes = match &new.body.base_connection_id {
+            Some(base) => {
+                let base = still_there::<Connection>(tx, base, "/baseConnectionId").await?;
+                Some(SourceInheritance { base_connection: inherited(base.id, base.body.connection_spec, None) })
+            }
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Flows show the base connection of their source: all drafts, or the source would not have another one.
+    async fn follow(tx: &mut Tx, before: &Resource<Self>, after: &Resource<Self>, _: i64) -> Result<(), CommandError> {
+        if before.body.base_connection_id == after.body.base_connection_id {
+            return Ok(());
+        }
+        let mut last = None;
+        loop {
+            let flows = tx.flows_on_source(after.id, last, FLOWS_AT_ONCE_MAX).await?;
+            for id in &flows {
+                if let Some(mut flow) = tx.get::<Flow>(id).await? {
+                    Flow::hold_on(tx, &mut flow).await?;
+                    tx.rewrite(&flow).await?;
+                }
+            }
+            match flows.last() {
+                None => return Ok(()),
+                id => last = id.copied(),
+            }
         }
     }
 
@@ -145,7 +180,7 @@ impl Linked for SourceConnection {
 }
 
 impl Linked for TargetConnection {
-    async fn hold_on(_: &mut Tx, _: &Resource<Self>) -> Result<(), CommandError> {
+    async fn hold_on(_: &mut Tx, _: &mut Resource<Self>) -> Result<(), CommandError> {
         // Its data set was looked up before; nothing deletes data sets yet.
         Ok(())
     }
@@ -156,13 +191,18 @@ impl Linked for TargetConnection {
 }
 
 impl Linked for Flow {
-    async fn hold_on(tx: &mut Tx, new: &Resource<Self>) -> Result<(), CommandError> {
+    async fn hold_on(tx: &mut Tx, new: &mut Resource<Self>) -> Result<(), CommandError> {
+        let (mut sources, mut targets) = (Vec::new(), Vec::new());
         for id in &new.body.source_connection_ids {
-            still_there::<SourceConnection>(tx, id, "/sourceConnectionIds/0").await?;
+            let source = still_there::<SourceConnection>(tx, id, "/sourceConnectionIds/0").await?.body;
+            let base = source.inherited_attributes.map(|inherited| inherited.base_connection);
+            sources.push(inherited(id, source.connection_spec, base));
         }
         for id in &new.body.target_connection_ids {
-            still_there::<TargetConnection>(tx, id, "/targetConnectionIds/0").await?;
+            let target = still_there::<TargetConnection>(tx, id, "/targetConnectionIds/0").await?.body;
+            targets.push(inherited(id, target.connection_spec, None));
         }
+        new.body.inherited_attributes = FlowInheritance::new(sources, targets);
         Ok(())
     }
 
@@ -170,6 +210,20 @@ impl Linked for Flow {
     async fn put(tx: &mut Tx, new: &Resource<Self>) -> Result<(), CommandError> {
         tx.insert(new).await?;
         Ok(tx.set_next_due(new.id, first_due_ms(new)).await?)
+    }
+
+    /// When it is due next depends on its state and its schedule.
+    async fn follow(
+        tx: &mut Tx,
+        before: &Resource<Self>,
+        after: &Resource<Self>,
+        now_ms: i64,
+    ) -> Result<(), CommandError> {
+        if before.state == after.state && schedule(&before.body) == schedule(&after.body) {
+            return Ok(());
+        }
+        let due_ms = due_after_change(before, after, tx.next_due(after.id).await?, now_ms);
+        Ok(tx.set_next_due(after.id, due_ms).await?)
     }
 
     /// Its runs stay; those that are not over are closed (flow-service.md 16.8). What was noted of its attempts goes,
@@ -181,7 +235,7 @@ impl Linked for Flow {
 }
 
 impl Linked for DataSet {
-    async fn hold_on(_: &mut Tx, _: &Resource<Self>) -> Result<(), CommandError> {
+    async fn hold_on(_: &mut Tx, _: &mut Resource<Self>) -> Result<(), CommandError> {
         Ok(())
     }
 
@@ -190,12 +244,42 @@ impl Linked for DataSet {
     }
 }
 
-async fn still_there<K: Stored>(tx: &mut Tx, id: &K::Id, pointer: &str) -> Result<(), CommandError> {
-    if tx.get::<K>(id).await?.is_some() {
-        return Ok(());
+/// What is answered when a resource that a body refers to at `pointer` could not be looked up: one that is not there is a
+/// wrong value, not a wrong address.
+pub(crate) fn wrong_reference(error: CommandError, pointer: &str) -> CommandError {
+    match error {
+        CommandError::Missing(gone) => {
+            let reason = format!("there is no {} {} in this sandbox", gone.collection.noun(), clipped(&gone.id));
+            CommandError::invalid(Cause::InvalidValue, pointer, reason)
+        }
+        other => other,
     }
-    let reason = format!("the {} {id} was deleted meanwhile", K::COLLECTION.noun());
-    Err(CommandError::invalid(Cause::InvalidValue, pointer, reason))
+}
+
+async fn still_there<K: Stored>(tx: &mut Tx, id: &K::Id, pointer: &str) -> Result<Resource<K>, CommandError> {
+    let gone = || format!("the {} {id} was deleted meanwhile", K::COLLECTION.noun());
+    tx.get::<K>(id).await?.ok_or_else(|| CommandError::invalid(Cause::InvalidValue, pointer, gone()))
+}
+
+/// A connection as those that use it show it.
+fn inherited(id: impl Display, spec: SpecRef, base: Option<InheritedConnection>) -> InheritedConnection {
+    InheritedConnection { id: id.to_string(), connection_spec: spec, base_connection: base.map(Box::new) }
+}
+
+/// When a flow is due after its state or its schedule was changed, milliseconds since 1970.
+///
+/// A flow that is not enabled is never due. A draft that comes into use is as good as new. Otherwise an instant that has
+/// come and waits for the scheduler keeps its turn, and the flow goes on at the next instant of its schedule; whether
+/// that instant has its run already, as the one of `once` may, is found by the scheduler, which makes no second one.
+fn due_after_change(before: &Resource<Flow>, after: &Resource<Flow>, due_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+    match (before.state, after.state) {
+        (State::Draft, _) => first_due_ms(after),
+        (State::Enabled, State::Enabled) if due_ms.is_some_and(|due_ms| due_ms <= now_ms) => due_ms,
+        (_, State::Enabled) => {
+            schedule(&after.body)?.resumes_s(now_ms.div_euclid(1000)).map(|s| s.saturating_mul(1000))
+        }
+        _ => None,
+    }
 }
 
 fn refuse_if_used(resource: ResourceRef, user: Option<FlowId>) -> Result<(), CommandError> {
@@ -225,7 +309,7 @@ pub(crate) fn admit<K: Kind>(
 }
 
 /// Refuses to change or delete what is on its way to another state (flow-service.md 9).
-fn editable<K: Kind>(resource: &Resource<K>) -> Result<(), CommandError> {
+pub(crate) fn editable<K: Kind>(resource: &Resource<K>) -> Result<(), CommandError> {
     let (state, what) = (resource.state, resource.reference());
     if state.is_editable() {
         return Ok(());
@@ -245,6 +329,31 @@ pub(crate) fn state_of_new(draft: bool, offered: bool, what: &str) -> Result<Sta
         (true, true) => Ok(State::Draft),
         (true, false) => Err(CommandError::invalid(Cause::NoDraft, "", format!("{what} does not offer drafts"))),
     }
+}
+
+/// Whether a resource comes into use by what is done to it: it is new, or was a draft, and is none any more.
+pub(crate) fn comes_into_use<K: Kind>(before: Option<&Resource<K>>, draft: bool) -> bool {
+    !draft && before.is_none_or(|before| before.state == State::Draft)
+}
+
+/// Refuses what is not enabled to something that comes into use and stands on it (flow-service.md 11, 16.1).
+pub(crate) fn in_use<K: Kind>(needed: &Resource<K>, pointer: &str) -> Result<(), CommandError> {
+    let noun = K::COLLECTION.noun();
+    let reason = match needed.state {
+        State::Enabled => return Ok(()),
+        State::Draft => format!("the {noun} is a draft: publish it first"),
+        state => format!("the {noun} is in the state {}, it must be enabled", state.name()),
+    };
+    Err(CommandError::invalid(Cause::NotApplicable, pointer, reason))
+}
+
+/// A state that a client may write (flow-service.md 9).
+pub(crate) fn written_state(name: &str) -> Result<State, CommandError> {
+    let writable = |state: &State| matches!(state, State::Enabled | State::Disabled | State::Initializing);
+    name.parse().ok().filter(writable).ok_or_else(|| {
+        let reason = "a state can only be enabled, disabled or initializing";
+        CommandError::invalid(Cause::InvalidState, "/state", reason)
+    })
 }
 
 /// A mandatory text that must say something.

@@ -23,6 +23,9 @@ pub trait Sources: Send + Sync {
     fn check(&self, access: &SourceAccess) -> Result<(), SourceError>;
     /// The parameters as they may be shown.
     fn masked(&self, access: &SourceAccess) -> Map<String, Value>;
+    /// Parameters as a client sent them, with the stored secrets wherever it echoed what [`Self::masked`] shows in their
+    /// place, also inside a connection string of which it changed other parts (flow-service.md 9).
+    fn restored(&self, sent: &Map<String, Value>, stored: &SourceAccess) -> Map<String, Value>;
     /// Connects and looks around.
     fn probe<'a>(
         &'a self,

@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use headwaters_model::job::{Failure, JobError, Stage};
+use headwaters_model::source_error::SourceError;
 use headwaters_store::AttemptRecord;
+
+use crate::error::CommandError;
 
 /// How many attempts a run may take.
 pub const ATTEMPTS_MAX: u32 = 5;
@@ -46,6 +49,16 @@ pub(crate) fn after(error: JobError, attempt: u32, jitter: f64) -> Next {
         JobError::Cancelled => Next::Stop(cancelled()),
         JobError::Overtaken { .. } if attempt >= ATTEMPTS_MAX => Next::Stop(overtaken()),
         JobError::Overtaken { .. } => Next::LookAgain { because: overtaken() },
+    }
+}
+
+/// Why an attempt could not even begin to read: whether another one may is the source's or the store's to say.
+pub(crate) fn unprepared(error: &CommandError) -> JobError {
+    let failure = Failure { stage: Stage::Source, message: error.to_string(), hint: error.hint().map(str::to_owned) };
+    match error {
+        CommandError::Store(store) if store.is_transient() => JobError::Transient(failure),
+        CommandError::Source(SourceError::Transient(_)) => JobError::Transient(failure),
+        _ => JobError::Definite(failure),
     }
 }
 

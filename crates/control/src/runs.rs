@@ -1,4 +1,11 @@
-//! Reading runs (flow-service.md 17): the stored record, with the fresher counters of a run that this process works on.
+//! Runs (flow-service.md 17): the stored record, with the fresher counters of a run that this process works on; runs on
+//! demand, repeated runs, and what services report of runs.
+
+mod commands;
+mod on_demand;
+mod repeat;
+mod report;
+mod window;
 
 use headwaters_model::job::Totals;
 use headwaters_model::metrics::RunRecord;
@@ -6,6 +13,10 @@ use headwaters_model::page::{ListQuery, Page};
 use headwaters_model::resource::Resource;
 use headwaters_model::run::{Run, RunStatus};
 
+pub use self::commands::{CreateRun, ReportRun};
+pub use self::on_demand::RUNS_WAITING_MAX;
+pub(crate) use self::on_demand::refused;
+pub use self::report::{REPORT_BYTES_MAX, REPORT_ENTRIES_MAX};
 use crate::Control;
 use crate::access::Caller;
 use crate::error::CommandError;

@@ -19,6 +19,10 @@ pub struct Settings {
     pub start_grace: Duration,
     /// `flows.interval_minutes_min`: the smallest interval of a flow that counts in minutes (flow-service.md 16.4).
     pub interval_minutes_min: i64,
+    /// `runs.on_demand_for_recurring`: flows that run by themselves run on demand too (flow-service.md 17.5).
+    pub on_demand_for_recurring: bool,
+    /// `runs.allow_without_params`: a run on demand without a window reads the whole table (flow-service.md 17.5).
+    pub allow_without_params: bool,
     /// How many runs this process works on at once.
     pub runs_at_once: usize,
     /// For how long a claim holds without a heartbeat.
@@ -39,6 +43,8 @@ impl Default for Settings {
             create_unknown_data_sets: false,
             start_grace: Duration::from_secs(START_GRACE_S.unsigned_abs()),
             interval_minutes_min: INTERVAL_MINUTES_MIN,
+            on_demand_for_recurring: false,
+            allow_without_params: false,
             runs_at_once: RUNS_AT_ONCE,
             lease: Duration::from_secs(LEASE_SECONDS),
             poll: Duration::from_secs(1),

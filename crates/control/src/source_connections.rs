@@ -8,21 +8,22 @@ use headwaters_model::etag::Precondition;
 use headwaters_model::id::SpecId;
 use headwaters_model::resource::{LastOperation, Resource, State};
 use headwaters_model::row_filter::{FilterCause, RowFilter};
-use headwaters_model::source_connection::{
-    FORMAT_TABULAR, InheritedConnection, SourceConnection, SourceData, SourceInheritance,
-};
+use headwaters_model::source_connection::{FORMAT_TABULAR, SourceConnection, SourceData};
 use headwaters_model::spec::SpecRef;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::Control;
 use crate::access::Caller;
+use crate::change::{Changeable, Composed, SOURCE_CONNECTION, Writable};
 use crate::connections::{SpecInput, spec_ref};
 use crate::error::{Cause, CommandError};
-use crate::life_cycle::{state_of_new, text_of};
+use crate::life_cycle::{comes_into_use, in_use, state_of_new, text_of};
 use crate::specs::{KnownConnection, Specs};
 
 /// Makes a source connection. What is not there is checked here, not by the caller.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CreateSourceConnection {
     /// Mandatory and not empty.
     pub name: Option<String>,
@@ -50,28 +51,7 @@ impl Control {
         caller: &Caller,
         command: CreateSourceConnection,
     ) -> Result<Resource<SourceConnection>, CommandError> {
-        let decided = decide(&self.specs, &command)?;
-        let base = match &command.base_connection_id {
-            Some(id) => Some(self.referenced::<Connection>(caller, id, "/baseConnectionId").await?),
-            None => None,
-        };
-        if let Some(base) = &base {
-            check_base(base, decided.spec.id, decided.state)?;
-        }
-        let now_ms = self.clock.now_ms();
-        let body = SourceConnection {
-            name: decided.name,
-            description: command.description,
-            base_connection_id: base.as_ref().map(|base| base.id),
-            data: decided.data,
-            connection_spec: decided.spec,
-            params: command.params.unwrap_or_default(),
-            inherited_attributes: base.as_ref().map(|base| SourceInheritance { base_connection: inherited_base(base) }),
-            last_operation: LastOperation::create(decided.state, now_ms),
-        };
-        let source = Resource::new(caller.scope.clone(), decided.state, body, &caller.actor, now_ms);
-        self.insert(caller, &source, &[]).await?;
-        Ok(source)
+        self.create(caller, command).await
     }
 
     /// Deletes a source connection that no flow uses (flow-service.md 14.2). Causes: `Missing`, `Stale`, `InUse`.
@@ -85,6 +65,42 @@ impl Control {
     }
 }
 
+impl Changeable for SourceConnection {
+    type Command = CreateSourceConnection;
+    const WRITABLE: &'static [Writable] = SOURCE_CONNECTION;
+
+    async fn compose(
+        control: &Control,
+        caller: &Caller,
+        command: CreateSourceConnection,
+        before: Option<&Resource<Self>>,
+    ) -> Result<Composed<Self>, CommandError> {
+        let Decided { name, spec, state, data } = decide(&control.specs_of(caller).await?, &command)?;
+        let base = match &command.base_connection_id {
+            Some(id) => Some(control.referenced::<Connection>(caller, id, "/baseConnectionId").await?),
+            None => None,
+        };
+        if let Some(base) = &base {
+            check_base(base, spec.id, comes_into_use(before, command.draft))?;
+        }
+        let body = Self {
+            name,
+            description: command.description,
+            base_connection_id: base.map(|base| base.id),
+            data,
+            connection_spec: spec,
+            params: command.params.unwrap_or_default(),
+            inherited_attributes: None,
+            last_operation: LastOperation::create(state, control.clock.now_ms()),
+        };
+        Ok(Composed { state, body, secrets: None })
+    }
+
+    fn last_operation(&mut self) -> &mut LastOperation {
+        &mut self.last_operation
+    }
+}
+
 /// What a command amounts to once the rules are satisfied.
 #[derive(Debug)]
 struct Decided {
@@ -94,7 +110,7 @@ struct Decided {
     data: SourceData,
 }
 
-/// The rules of a new source connection that need no store.
+/// The rules of a source connection that need no store.
 fn decide(specs: &Specs, command: &CreateSourceConnection) -> Result<Decided, CommandError> {
     let name = text_of(command.name.as_deref(), "/name")?;
     let data = decide_data(command)?;
@@ -158,7 +174,7 @@ fn check_params(params: &Map<String, Value>, known: &KnownConnection) -> Result<
         Some(_) => return invalid("/params/columns".into(), "must be a list of columns, each with a name"),
     }
     if let Some(filters) = params.get("filters").filter(|filters| !filters.is_null()) {
-        check_filter(filters, "/params/filters")?;
+        check_filter(known, filters, "/params/filters")?;
     }
     match params.get("cdcEnabled") {
         None | Some(Value::Null | Value::Bool(false)) => Ok(()),
@@ -171,8 +187,13 @@ fn check_params(params: &Map<String, Value>, known: &KnownConnection) -> Result<
     }
 }
 
-/// Checks the structure of a row filter that stands at `pointer` (flow-service.md 14.3).
-pub(crate) fn check_filter(document: &Value, pointer: &str) -> Result<(), CommandError> {
+/// Checks that a source filters rows, and the structure of the row filter that stands at `pointer` (flow-service.md
+/// 12.1, 14.3).
+pub(crate) fn check_filter(known: &KnownConnection, document: &Value, pointer: &str) -> Result<(), CommandError> {
+    if !known.spec.filters_at_source() {
+        let reason = format!("{} does not filter rows: leave the filter out", known.spec.label());
+        return Err(CommandError::invalid(Cause::FilterUnsupported, pointer, reason));
+    }
     let refused = match RowFilter::parse(document) {
         Ok(_) => return Ok(()),
         Err(refused) => refused,
@@ -181,6 +202,8 @@ pub(crate) fn check_filter(document: &Value, pointer: &str) -> Result<(), Comman
         FilterCause::Invalid => Cause::Filter,
         FilterCause::NoOperator => Cause::FilterOperatorMissing,
         FilterCause::UnsupportedOperator => Cause::FilterOperator,
+        FilterCause::NoNativeForm => Cause::FilterNoNativeForm,
+        FilterCause::Language => Cause::FilterLanguage,
         FilterCause::Type => Cause::FilterTypeName,
         FilterCause::Format => Cause::FilterFormat,
         FilterCause::NoValue => Cause::FilterValueMissing,
@@ -190,26 +213,17 @@ pub(crate) fn check_filter(document: &Value, pointer: &str) -> Result<(), Comman
     Err(CommandError::invalid(cause, format!("{pointer}{}", refused.pointer), refused.reason))
 }
 
-/// A source connection reads the same kind of source as its base connection, and is not published before it.
-fn check_base(base: &Resource<Connection>, spec: SpecId, state: State) -> Result<(), CommandError> {
+/// A source connection reads the same kind of source as its base connection, and comes into use after it
+/// (flow-service.md 11). One that is in use already does not mind when its base is written to another state.
+fn check_base(base: &Resource<Connection>, spec: SpecId, comes_into_use: bool) -> Result<(), CommandError> {
     if base.body.connection_spec.id != spec {
         let reason = format!("the base connection has the connection spec {}", base.body.connection_spec.id);
         return Err(CommandError::invalid(Cause::UnknownSpec, "/connectionSpec/id", reason));
     }
-    if base.state == State::Draft && state != State::Draft {
-        let reason = "the base connection is a draft: publish it first";
-        return Err(CommandError::invalid(Cause::NotApplicable, "/baseConnectionId", reason));
+    if comes_into_use {
+        in_use(base, "/baseConnectionId")?;
     }
     Ok(())
-}
-
-/// A base connection as a source connection shows it.
-fn inherited_base(base: &Resource<Connection>) -> InheritedConnection {
-    InheritedConnection {
-        id: base.id.to_string(),
-        connection_spec: base.body.connection_spec.clone(),
-        base_connection: None,
-    }
 }
 
 #[cfg(test)]
@@ -264,8 +278,28 @@ mod tests {
         assert_eq!(with(json!({ "tableName": "t", "columns": "id" })), Cause::InvalidValue);
         assert_eq!(with(json!({ "tableName": "t", "columns": [{ "type": "string" }] })), Cause::InvalidValue);
         assert_eq!(with(json!({ "tableName": "t", "cdcEnabled": true })), Cause::InvalidValue);
-        assert_eq!(with(json!({ "tableName": "t", "filters": { "type": "SQL" } })), Cause::FilterTypeName);
+        assert_eq!(with(json!({ "tableName": "t", "filters": { "type": "SQL" } })), Cause::FilterLanguage);
+        assert_eq!(with(json!({ "tableName": "t", "filters": { "type": "sieve" } })), Cause::FilterTypeName);
         assert_eq!(with(json!({ "tableName": "t", "filters": { "type": "PQL", "format": "x" } })), Cause::FilterFormat);
+    }
+
+    #[test]
+    fn a_source_that_does_not_filter_takes_no_filter() {
+        let specs = specs();
+        let known = specs.connection(DATA_LAKE, "").unwrap();
+        assert_eq!(check_filter(known, &json!({}), "").unwrap_err().cause(), Cause::FilterUnsupported);
+    }
+
+    #[test]
+    fn operators_are_told_apart_by_whether_the_language_knows_them() {
+        let specs = specs();
+        let known = specs.connection(MYSQL, "").unwrap();
+        let cause = |operator: &str| {
+            let value = json!({ "nodeType": "fnApply", "fnName": operator, "params": [] });
+            let filter = json!({ "type": "PQL", "format": "pql/json", "value": value });
+            check_filter(known, &filter, "").unwrap_err().cause()
+        };
+        assert_eq!((cause("startsWith"), cause("sideways")), (Cause::FilterNoNativeForm, Cause::FilterOperator));
     }
 
     #[test]

@@ -1,21 +1,30 @@
 //! The catalogue of connection and flow specs, and the checks against their schemas (flow-service.md 12).
 //!
 //! Specs of sources come from the sources themselves ([`Sources::specs`]); the data lake target, what is known but not
-//! built here, and the flow specs come from the model's data files. The catalogue is read-only and made once at start,
-//! its schemas compiled.
+//! built here, and the flow specs come from the model's data files. These are made once at start, their schemas
+//! compiled. Beside them each organisation has those that its services have described ([`written`]).
+//!
+//! **Invariant.** Only a built-in spec is ever used: what a service describes is listed and says that it is not
+//! available.
 
 mod check;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod shown;
+mod written;
 
-use headwaters_model::filter::Filter;
+use std::sync::Arc;
+
 use headwaters_model::id::SpecId;
-use headwaters_model::resource::{Collection, ResourceRef};
+use headwaters_model::resource::Collection;
 use headwaters_model::spec::{self, ConnectionSpec, FlowSpec};
+use headwaters_store::SpecName;
 use serde_json::Value;
 
 pub(crate) use self::check::ParamsSchema;
+pub use self::written::{SPEC_BYTES_MAX, WRITTEN_SPECS_MAX};
 use crate::Control;
+use crate::access::Caller;
 use crate::error::{Cause, CommandError};
 use crate::ports::Sources;
 
@@ -37,43 +46,31 @@ pub(crate) struct KnownFlow {
     transformations: Vec<(&'static str, ParamsSchema)>,
 }
 
-/// All specs of this build.
+/// The specs of this build.
 #[derive(Debug)]
-pub(crate) struct Specs {
+struct BuiltIn {
     connections: Vec<KnownConnection>,
     flows: Vec<KnownFlow>,
 }
 
+/// The specs that a body may name. A clone shares what is built in.
+#[derive(Debug, Clone)]
+pub(crate) struct Specs {
+    built_in: Arc<BuiltIn>,
+    /// Those that services have described: known, so that naming one is told apart from a slip.
+    written: Vec<SpecName>,
+}
+
 impl Control {
-    /// The documents of the connection specs that pass every filter (flow-service.md 7.2, 12).
-    #[must_use]
-    pub fn connection_specs(&self, filters: &[Filter]) -> Vec<Value> {
-        passing(self.specs.connections.iter().map(|known| known.spec.document()), filters)
-    }
-
-    /// The documents of the flow specs that pass every filter (flow-service.md 7.2, 12).
-    #[must_use]
-    pub fn flow_specs(&self, filters: &[Filter]) -> Vec<Value> {
-        passing(self.specs.flows.iter().map(|known| known.spec.document()), filters)
-    }
-
-    /// The document of one connection spec. Causes: `Missing`.
-    pub fn connection_spec(&self, id: &str) -> Result<Value, CommandError> {
-        let found = id.parse().ok().and_then(|id| self.specs.find_connection(id));
-        let missing = || CommandError::Missing(ResourceRef::new(Collection::ConnectionSpecs, id));
-        found.map(|known| known.spec.document().clone()).ok_or_else(missing)
-    }
-
-    /// The document of one flow spec. Causes: `Missing`.
-    pub fn flow_spec(&self, id: &str) -> Result<Value, CommandError> {
-        let found = id.parse().ok().and_then(|id| self.specs.find_flow(id));
-        let missing = || CommandError::Missing(ResourceRef::new(Collection::FlowSpecs, id));
-        found.map(|known| known.spec.document().clone()).ok_or_else(missing)
+    /// The specs as the caller's organisation knows them.
+    pub(crate) async fn specs_of(&self, caller: &Caller) -> Result<Specs, CommandError> {
+        let written = self.store.read(&caller.scope).await?.spec_names().await?;
+        Ok(Specs { written, ..self.specs.clone() })
     }
 }
 
 impl Specs {
-    /// Collects the specs; fails only on a spec that is itself broken, which is a fault of this build.
+    /// Collects the specs of this build; fails only on one that is itself broken, which is a fault of this build.
     pub(crate) fn load(sources: &dyn Sources) -> Result<Self, CommandError> {
         let mut specs = Vec::new();
         for document in sources.specs() {
@@ -89,41 +86,59 @@ impl Specs {
             }
         }
         let flows = spec::flow_specs().into_iter().map(KnownFlow::compile);
-        Ok(Self { connections, flows: flows.collect::<Result<_, CommandError>>()? })
+        let built_in = BuiltIn { connections, flows: flows.collect::<Result<_, CommandError>>()? };
+        Ok(Self { built_in: Arc::new(built_in), written: Vec::new() })
     }
 
     fn find_connection(&self, id: SpecId) -> Option<&KnownConnection> {
-        self.connections.iter().find(|known| known.spec.id() == id)
+        self.built_in.connections.iter().find(|known| known.spec.id() == id)
     }
 
     fn find_flow(&self, id: SpecId) -> Option<&KnownFlow> {
-        self.flows.iter().find(|known| known.spec.id() == id)
+        self.built_in.flows.iter().find(|known| known.spec.id() == id)
     }
 
     /// The connection spec that a body names at `pointer`, if it can be used here: `UnknownSpec` where there is none,
     /// `NotSupported` where it is only listed (flow-service.md 3.5).
     pub(crate) fn connection(&self, id: SpecId, pointer: &str) -> Result<&KnownConnection, CommandError> {
-        let unknown =
-            || CommandError::invalid(Cause::UnknownSpec, pointer, format!("there is no connection spec {id}"));
-        let known = self.find_connection(id).ok_or_else(unknown)?;
-        if known.usable {
-            return Ok(known);
-        }
-        let label = known.spec.label();
-        let reason = format!("{label} is listed but can not be used: this build has no connector for it");
-        Err(CommandError::invalid(Cause::NotSupported, pointer, reason))
+        let known = self.find_connection(id).ok_or_else(|| self.unknown(Collection::ConnectionSpecs, id, pointer))?;
+        if known.usable { Ok(known) } else { Err(only_listed(known.spec.label(), pointer)) }
     }
 
-    /// The flow spec that a body names at `pointer` (`UnknownSpec` where there is none).
+    /// The flow spec that a body names at `pointer`, if it can be used here; causes as for a connection spec.
     pub(crate) fn flow(&self, id: SpecId, pointer: &str) -> Result<&KnownFlow, CommandError> {
-        let unknown = || CommandError::invalid(Cause::UnknownSpec, pointer, format!("there is no flow spec {id}"));
-        self.find_flow(id).ok_or_else(unknown)
+        self.find_flow(id).ok_or_else(|| self.unknown(Collection::FlowSpecs, id, pointer))
+    }
+
+    /// Why a spec that is not built in can not be used.
+    fn unknown(&self, collection: Collection, id: SpecId, pointer: &str) -> CommandError {
+        let written = self.written.iter().find(|spec| spec.collection == collection && spec.id == id);
+        match written {
+            Some(spec) => only_listed(&spec.name, pointer),
+            None => {
+                let reason = format!("there is no {} {id}", collection.noun());
+                CommandError::invalid(Cause::UnknownSpec, pointer, reason)
+            }
+        }
     }
 
     /// What people call a kind of source, for the names of activities.
     pub(crate) fn label(&self, id: SpecId) -> &str {
         self.find_connection(id).map_or("", |known| known.spec.label())
     }
+
+    /// The documents of the built-in specs of a collection.
+    fn documents(&self, of: Collection) -> Vec<&Value> {
+        match of {
+            Collection::FlowSpecs => self.built_in.flows.iter().map(|known| known.spec.document()).collect(),
+            _ => self.built_in.connections.iter().map(|known| known.spec.document()).collect(),
+        }
+    }
+}
+
+fn only_listed(label: &str, pointer: &str) -> CommandError {
+    let reason = format!("{label} is listed but can not be used: this build has no connector for it");
+    CommandError::invalid(Cause::NotSupported, pointer, reason)
 }
 
 impl KnownConnection {
@@ -166,10 +181,6 @@ impl KnownFlow {
     }
 }
 
-fn passing<'a>(documents: impl Iterator<Item = &'a Value>, filters: &[Filter]) -> Vec<Value> {
-    documents.filter(|document| filters.iter().all(|filter| filter.matches(document))).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use headwaters_model::spec::{CRM_TO_AEP, DATA_LAKE, MYSQL};
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn a_spec_that_is_only_listed_can_not_be_used() {
         let specs = fixture::specs();
-        let listed = specs.connections.iter().find(|known| !known.usable).unwrap();
+        let listed = specs.built_in.connections.iter().find(|known| !known.usable).unwrap();
         let refused = specs.connection(listed.spec.id(), "/connectionSpec/id").unwrap_err();
         assert_eq!(refused.cause(), Cause::NotSupported);
         assert!(specs.connection(MYSQL, "").is_ok() && specs.connection(DATA_LAKE, "").is_ok());
@@ -187,13 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn specs_are_filtered_by_their_properties() {
-        let specs = fixture::specs();
-        let documents = || specs.connections.iter().map(|known| known.spec.document());
-        let filter = Filter::parse("name==\"mysql\"", Collection::ConnectionSpecs).unwrap();
-        let [found] = &passing(documents(), &[filter])[..] else { panic!("one spec") };
-        assert_eq!(found["id"], MYSQL.to_string());
-        assert_eq!(passing(documents(), &[]).len(), specs.connections.len());
+    fn a_spec_that_a_service_described_can_not_be_used_either() {
+        let id = SpecId::mint();
+        let name = |collection| SpecName { collection, id, name: "erp".into() };
+        let cause_with = |written: Vec<SpecName>| {
+            let specs = Specs { written, ..fixture::specs() };
+            (specs.connection(id, "").unwrap_err().cause(), specs.flow(id, "").unwrap_err().cause())
+        };
+        assert_eq!(cause_with(Vec::new()), (Cause::UnknownSpec, Cause::UnknownSpec));
+        let connection = vec![name(Collection::ConnectionSpecs)];
+        assert_eq!(cause_with(connection), (Cause::NotSupported, Cause::UnknownSpec));
+        assert_eq!(cause_with(vec![name(Collection::FlowSpecs)]), (Cause::UnknownSpec, Cause::NotSupported));
     }
 
     #[test]

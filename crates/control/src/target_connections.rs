@@ -6,17 +6,20 @@ use headwaters_model::id::DataSetId;
 use headwaters_model::resource::{LastOperation, Resource, State};
 use headwaters_model::spec::{DATA_LAKE, SpecRef};
 use headwaters_model::target_connection::TargetConnection;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::Control;
 use crate::access::Caller;
+use crate::change::{Changeable, Composed, TARGET_CONNECTION, Writable};
 use crate::connections::{SpecInput, spec_ref};
 use crate::error::{Cause, CommandError};
 use crate::life_cycle::state_of_new;
 use crate::specs::Specs;
 
 /// Makes a target connection. What is not there is checked here, not by the caller.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CreateTargetConnection {
     /// Optional, unlike elsewhere.
     pub name: Option<String>,
@@ -42,23 +45,7 @@ impl Control {
         caller: &Caller,
         command: CreateTargetConnection,
     ) -> Result<Resource<TargetConnection>, CommandError> {
-        let decided = decide(&self.specs, &command)?;
-        if let Some(id) = &decided.data_set {
-            self.target_data_set(caller, id).await?;
-        }
-        let now_ms = self.clock.now_ms();
-        let body = TargetConnection {
-            name: command.name,
-            description: command.description,
-            data: command.data.unwrap_or_default(),
-            connection_spec: decided.spec,
-            params: command.params.unwrap_or_default(),
-            inherited_attributes: Map::new(),
-            last_operation: LastOperation::create(decided.state, now_ms),
-        };
-        let target = Resource::new(caller.scope.clone(), decided.state, body, &caller.actor, now_ms);
-        self.insert(caller, &target, &[]).await?;
-        Ok(target)
+        self.create(caller, command).await
     }
 
     /// Deletes a target connection that no flow uses. Causes: `Missing`, `Stale`, `InUse`.
@@ -83,6 +70,37 @@ impl Control {
     }
 }
 
+impl Changeable for TargetConnection {
+    type Command = CreateTargetConnection;
+    const WRITABLE: &'static [Writable] = TARGET_CONNECTION;
+
+    async fn compose(
+        control: &Control,
+        caller: &Caller,
+        command: CreateTargetConnection,
+        _: Option<&Resource<Self>>,
+    ) -> Result<Composed<Self>, CommandError> {
+        let Decided { spec, state, data_set } = decide(&control.specs_of(caller).await?, &command)?;
+        if let Some(id) = &data_set {
+            control.target_data_set(caller, id).await?;
+        }
+        let body = Self {
+            name: command.name,
+            description: command.description,
+            data: command.data.unwrap_or_default(),
+            connection_spec: spec,
+            params: command.params.unwrap_or_default(),
+            inherited_attributes: Map::new(),
+            last_operation: LastOperation::create(state, control.clock.now_ms()),
+        };
+        Ok(Composed { state, body, secrets: None })
+    }
+
+    fn last_operation(&mut self) -> &mut LastOperation {
+        &mut self.last_operation
+    }
+}
+
 /// What a command amounts to once the rules are satisfied.
 #[derive(Debug)]
 struct Decided {
@@ -91,7 +109,7 @@ struct Decided {
     data_set: Option<String>,
 }
 
-/// The rules of a new target connection that need no store.
+/// The rules of a target connection that need no store.
 fn decide(specs: &Specs, command: &CreateTargetConnection) -> Result<Decided, CommandError> {
     if command.data.is_none() && !command.draft {
         return Err(CommandError::missing_field("/data"));

@@ -57,6 +57,7 @@ impl Worker {
         // Dropped, and with it stopped, with the worker.
         let mut chores = JoinSet::new();
         chores.spawn(self.control.clone().keep_reconciled());
+        chores.spawn(self.control.clone().keep_audit_short());
         while !shutdown.is_cancelled() {
             if let Err(error) = self.fill(&mut runs).await {
                 error!(error = &error as &dyn std::error::Error, "could not look for due runs");

@@ -381,6 +381,35 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_arrays_are_looked_at_at_any_depth() {
+        let source = json!({ "params": { "tableName": "shop.orders", "columns": [
+            { "name": "id", "meta": { "tags": ["key", 1] } }, { "name": "a=b, c" }, "total" ] } });
+        let selects = |text| Filter::parse(text, Collection::SourceConnections).unwrap().matches(&source);
+        for text in [
+            "params.columns[].name==id",
+            "params.columns[].name==x,\"a=b, c\"",
+            "params.columns[]==total",
+            "params.columns[].meta.tags[]==key",
+            "params.columns[].meta.tags[]>=1",
+            "params.columns[].name!=total",
+            "params.tableName=\"shop.orders\"",
+            "params.missing[].name!=x",
+        ] {
+            assert!(selects(text), "{text}");
+        }
+        for text in ["params.columns.name==id", "params.columns[].meta.tags==key", "params.columns[].name!=id"] {
+            assert!(!selects(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn states_and_statuses_are_compared_without_regard_to_case() {
+        let flow = json!({ "state": "enabled", "name": "Orders", "lastRunDetails": { "state": "failed" } });
+        let selects = |text| Filter::parse(text, Collection::Flows).unwrap().matches(&flow);
+        assert!(selects("state==ENABLED") && selects("lastRunDetails.state==Failed") && !selects("name==orders"));
+    }
+
+    #[test]
     fn what_does_not_compare_does_not_match() {
         for text in [
             "name==Orders",

@@ -8,6 +8,10 @@ use crate::resource::{Collection, Kind, LastOperation, Resource};
 use crate::run::RunStatus;
 use crate::source_connection::InheritedConnection;
 use crate::spec::SpecRef;
+use crate::window::DeltaColumn;
+
+/// The transformation that names the delta column (flow-service.md 16.2).
+const COPY: &str = "Copy";
 
 /// The body of a flow. What the API echoes verbatim is kept as it was sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +105,31 @@ impl Flow {
         self.transformations.iter().find(named).map(|entry| entry.get("params").unwrap_or(&Value::Null))
     }
 
+    /// The column by which windows are read; a flow that runs just once has one from its first run on demand on
+    /// (flow-service.md 16.2, 17.5).
+    #[must_use]
+    pub fn delta_column(&self) -> Option<DeltaColumn> {
+        DeltaColumn::read(self.transformation(COPY)?.get("deltaColumn")?).ok()
+    }
+
+    /// Names the delta column, as a client sent it. Returns the instruction of a patch that does the same.
+    pub fn set_delta_column(&mut self, sent: &Value) -> Value {
+        let named = |entry: &Value| entry.get("name").and_then(Value::as_str) == Some(COPY);
+        let entry = json!({ "name": COPY, "params": { "deltaColumn": sent } });
+        match self.transformations.iter().position(named) {
+            Some(at) => {
+                if let Some(place) = self.transformations.get_mut(at) {
+                    place.clone_from(&entry);
+                }
+                json!({ "op": "replace", "path": format!("/transformations/{at}"), "value": entry })
+            }
+            None => {
+                self.transformations.push(entry.clone());
+                json!({ "op": "add", "path": "/transformations/-", "value": entry })
+            }
+        }
+    }
+
     /// The share of bad rows, in percent, below which a run still succeeds (flow-service.md 16.5).
     #[must_use]
     pub fn partial_ingestion_percent(&self) -> Option<f64> {
@@ -188,5 +217,19 @@ mod tests {
         assert_eq!(flow.transformation("Wash"), None);
         assert_eq!(flow.transformation("Copy").unwrap()["deltaColumn"]["name"], "updated");
         assert_eq!(flow.partial_ingestion_percent(), Some(5.0));
+        assert_eq!(flow.delta_column().unwrap().name, "updated");
+    }
+
+    #[test]
+    fn a_flow_gets_a_delta_column_in_place_of_a_copy_that_names_none() {
+        let mut flow = flow(json!({ "transformations": [{ "name": "Copy", "params": {} }] }));
+        assert_eq!(flow.delta_column(), None);
+        let copy = json!({ "name": "Copy", "params": { "deltaColumn": { "name": "at" } } });
+        let op = flow.set_delta_column(&json!({ "name": "at" }));
+        assert_eq!(op, json!({ "op": "replace", "path": "/transformations/0", "value": copy }));
+        assert_eq!(flow.transformation("Copy"), Some(&copy["params"]));
+        flow.transformations.clear();
+        assert_eq!(flow.set_delta_column(&json!({ "name": "at" }))["path"], "/transformations/-");
+        assert_eq!((flow.transformations.clone(), flow.delta_column().unwrap().name), (vec![copy], "at".to_owned()));
     }
 }

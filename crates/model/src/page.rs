@@ -99,8 +99,7 @@ pub struct Page<T> {
 }
 
 impl Order {
-    /// Reads `orderby`: fields with commas between them, each with `+`, `-` or nothing before it; a leading space is
-    /// a `+` that was not encoded.
+    /// Reads `orderby`: fields with commas between them, each with `+`, `-` or nothing before it.
     pub fn parse(text: &str, collection: Collection) -> Result<Self, OrderError> {
         let keys = text.split(',').map(|part| SortKey::parse(part, collection)).collect::<Result<Vec<_>, _>>()?;
         if keys.len() > ORDER_KEYS_MAX {
@@ -141,10 +140,12 @@ impl Order {
 }
 
 impl SortKey {
+    /// A blank before the field is a `+` that was not encoded, or one behind a comma: both say nothing.
     fn parse(text: &str, collection: Collection) -> Result<Self, OrderError> {
+        let text = text.trim();
         let (direction, name) = match text.chars().next() {
             Some('-') => (Direction::Descending, text.get(1..).unwrap_or_default()),
-            Some('+' | ' ') => (Direction::Ascending, text.get(1..).unwrap_or_default()),
+            Some('+') => (Direction::Ascending, text.get(1..).unwrap_or_default()),
             Some(c) if !(c.is_alphanumeric() || matches!(c, '_' | '@' | '$')) => {
                 return Err(OrderError::UnknownPrefix(c));
             }
@@ -159,11 +160,11 @@ impl SortKey {
         if single && collection.knows_field(path.root()) { Ok(Self { path, direction }) } else { Err(unknown()) }
     }
 
-    /// The value by which a document is sorted: a number, a text, or null for all else. True is 1, false 0, as every
-    /// store sorts them.
+    /// The value by which a document is sorted: a number, a text, or null for all else. True and false are sorted by
+    /// their names, as they are filtered.
     fn value_of(&self, document: &Value) -> Value {
         match self.path.value_in(document) {
-            Some(Value::Bool(flag)) => i64::from(*flag).into(),
+            Some(Value::Bool(flag)) => flag.to_string().into(),
             Some(value @ (Value::Number(_) | Value::String(_))) => value.clone(),
             _ => Value::Null,
         }
@@ -279,13 +280,14 @@ mod tests {
 
     #[test]
     fn fields_are_read_with_every_documented_prefix() {
-        let keys = order("-createdAt,+name, state,flowSpec.id").unwrap().keys();
+        let keys = order("-createdAt,+name, state, -updatedAt,flowSpec.id").unwrap().keys();
         let shown: Vec<_> = keys.iter().map(|key| (key.path.to_string(), key.direction)).collect();
         use Direction::{Ascending, Descending};
         let expected = [
             ("createdAt", Descending),
             ("name", Ascending),
             ("state", Ascending),
+            ("updatedAt", Descending),
             ("flowSpec.id", Ascending),
             ("id", Ascending),
         ];

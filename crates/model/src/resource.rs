@@ -12,14 +12,14 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::account::Actor;
 use crate::etag::Etag;
 use crate::sandbox::Scope;
 
 pub use collection::{Collection, ResourceRef};
-pub use state::{Action, IllegalMove, State};
+pub use state::{Action, ActionError, IllegalMove, State};
 
 /// A word that is not in the vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,19 @@ impl LastOperation {
             percent_completed: None,
             status: None,
             ops: None,
+            operation: operation.into(),
+        }
+    }
+
+    /// An update or an action that is done. `ops` are the instructions of an update, secrets masked.
+    #[must_use]
+    pub fn completed(operation: &str, ops: Option<Value>, started_ms: i64, updated_ms: i64) -> Self {
+        Self {
+            started: started_ms,
+            updated: updated_ms,
+            percent_completed: Some(100.0),
+            status: Some(json!({ "value": "completed", "errors": [] })),
+            ops,
             operation: operation.into(),
         }
     }

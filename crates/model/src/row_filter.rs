@@ -12,6 +12,30 @@ pub const FILTER_FUNCTIONS_MAX: usize = 1_000;
 /// How many literals a filter may hold, those of `in` lists counted one by one.
 pub const FILTER_LITERALS_MAX: usize = 10_000;
 
+/// Query languages that are not the one of this filter; a `type` that names none of them is a slip.
+const LANGUAGES: &[&str] = &[
+    "SQL", "ESQL", "SOQL", "NoSQL", "HQL", "CQL", "KQL", "JQL", "GQL", "GraphQL", "OData", "XPath", "JSONPath", "MDX",
+];
+
+/// Functions of PQL that are not of the grammar of row filters, in lower case.
+#[rustfmt::skip]
+const WITHOUT_NATIVE_FORM: &[&str] = &[
+    // Texts.
+    "startswith", "doesnotstartwith", "endswith", "doesnotendwith", "contains", "doesnotcontain", "equals",
+    "notequalto", "matches", "regexgroup",
+    // Nothing at all.
+    "isnotnull", "coalesce",
+    // Arithmetic and conditions.
+    "+", "-", "*", "/", "%", "if",
+    // Lists and maps.
+    "notin", "intersects", "intersection", "subset", "superset", "includes", "distinct", "groupby", "filter", "map",
+    "topn", "bottomn", "first", "last", "reverse", "get", "keys", "values", "exists", "forall",
+    // Aggregates.
+    "count", "sum", "sumof", "average", "min", "max",
+    // Moments.
+    "now", "occurs", "currentmonth", "getmonth", "currentyear", "getyear", "currentdayofmonth", "getdayofmonth",
+];
+
 /// A condition on the columns of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowFilter {
@@ -88,6 +112,10 @@ pub enum FilterCause {
     NoOperator,
     /// A function that is not in the grammar.
     UnsupportedOperator,
+    /// A function of the language that has no form in the language of the source.
+    NoNativeForm,
+    /// `type` names another query language.
+    Language,
     /// `type` is not `PQL`.
     Type,
     /// `format` is not `pql/json`.
@@ -108,6 +136,8 @@ impl FilterCause {
             Self::Invalid => 1349,
             Self::NoOperator => 1350,
             Self::UnsupportedOperator => 1351,
+            Self::NoNativeForm => 1352,
+            Self::Language => 1354,
             Self::Type => 1355,
             Self::Format => 1356,
             Self::NoValue => 1357,
@@ -136,8 +166,12 @@ impl RowFilter {
         let Value::Object(envelope) = document else {
             return at.error(FilterCause::Invalid, "a filter is an object with type, format and value");
         };
-        if envelope.get("type").and_then(Value::as_str) != Some("PQL") {
-            return at.child("type").error(FilterCause::Type, "the type must be PQL");
+        match envelope.get("type").and_then(Value::as_str) {
+            Some("PQL") => {}
+            Some(other) if LANGUAGES.iter().any(|language| language.eq_ignore_ascii_case(other)) => {
+                return at.child("type").error(FilterCause::Language, "the query language must be PQL");
+            }
+            _ => return at.child("type").error(FilterCause::Type, "the type must be PQL"),
         }
         if envelope.get("format").and_then(Value::as_str) != Some("pql/json") {
             return at.child("format").error(FilterCause::Format, "the format must be pql/json");
@@ -197,8 +231,13 @@ impl Parser {
             _ => return at.error(FilterCause::NoOperator, "a function needs its name in fnName"),
         };
         let Some(operator) = Operator::named(&name) else {
-            let reason = "the operator is none of =, !=, <, <=, >, >=, like, in, isNull, and, or, not";
-            return at.child("fnName").error(FilterCause::UnsupportedOperator, reason);
+            let at = at.child("fnName");
+            let known = "=, !=, <, <=, >, >=, like, in, isNull, and, or, not";
+            if WITHOUT_NATIVE_FORM.contains(&&*name) {
+                let reason = format!("the operator has no form in the language of the source, which takes {known}");
+                return at.error(FilterCause::NoNativeForm, reason);
+            }
+            return at.error(FilterCause::UnsupportedOperator, format!("the operator is none of {known}"));
         };
         let at = at.child("params");
         let Some(Value::Array(params)) = node.get("params") else {
@@ -332,141 +371,4 @@ fn column_and_value<'a>(params: &'a [Value], at: &Place) -> Result<(String, &'a 
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn parse(value: Value) -> Result<RowFilter, FilterError> {
-        RowFilter::parse(&json!({"type": "PQL", "format": "pql/json", "value": value}))
-    }
-
-    fn cause(value: Value) -> u16 {
-        parse(value).unwrap_err().cause.number()
-    }
-
-    fn apply(name: &str, params: &[Value]) -> Value {
-        json!({"nodeType": "fnApply", "fnName": name, "params": params})
-    }
-
-    fn column(name: &str) -> Value {
-        json!({"nodeType": "fieldLookup", "fieldName": name})
-    }
-
-    fn literal(value: impl Into<Value>) -> Value {
-        json!({"nodeType": "literal", "value": value.into()})
-    }
-
-    fn equals(name: &str, value: impl Into<Value>) -> Value {
-        apply("=", &[column(name), literal(value)])
-    }
-
-    #[test]
-    fn a_single_comparison_may_stand_at_the_root() {
-        let expected = RowFilter::Compare {
-            column: "city".to_owned(),
-            comparison: Comparison::Equal,
-            literal: Literal::Text("Basel".to_owned()),
-        };
-        assert_eq!(parse(equals("city", "Basel")).unwrap(), expected);
-        assert_eq!(parse(apply("==", &[column("city"), literal("Basel")])).unwrap(), expected);
-    }
-
-    #[test]
-    fn functions_nest_and_their_names_ignore_case() {
-        let filter = parse(apply(
-            "AND",
-            &[
-                apply("Not", &[apply("LIKE", &[column("name"), literal("a%")])]),
-                apply("or", &[apply("in", &[column("n"), literal(json!([1, 2.5]))])]),
-                apply("ISNULL", &[column("x")]),
-            ],
-        ));
-        let RowFilter::And(nodes) = filter.unwrap() else { panic!("and") };
-        assert!(matches!(&*nodes, [RowFilter::Not(_), RowFilter::Or(_), RowFilter::IsNull { .. }]));
-    }
-
-    #[test]
-    fn every_documented_code_has_its_cause() {
-        let document = |kind: &str, format: &str| RowFilter::parse(&json!({"type": kind, "format": format}));
-        assert_eq!(RowFilter::parse(&json!([])).unwrap_err().cause.number(), 1349);
-        assert_eq!(document("SQL", "pql/json").unwrap_err().cause.number(), 1355);
-        assert_eq!(document("PQL", "json").unwrap_err().cause.number(), 1356);
-        assert_eq!(document("PQL", "pql/json").unwrap_err().cause.number(), 1357);
-        assert_eq!(cause(json!({"nodeType": "fnApply", "params": []})), 1350);
-        assert_eq!(cause(apply("between", &[])), 1351);
-        assert_eq!(cause(equals("a", Value::Null)), 1377);
-        assert_eq!(cause(apply("in", &[column("a"), literal(json!([1, null]))])), 1377);
-        assert_eq!(cause(apply("not", &[equals("a", 1), equals("b", 1)])), 1390);
-        assert_eq!(cause(apply("not", &[apply("and", &[equals("a", 1), equals("b", 1)])])), 1390);
-        assert!(parse(apply("not", &[apply("and", &[equals("a", 1)])])).is_ok());
-    }
-
-    #[test]
-    fn a_wrong_structure_is_named_by_its_place() {
-        for (value, pointer) in [
-            (json!("a = 1"), "/value"),
-            (literal(1), "/value"),
-            (json!({"nodeType": "fnApply", "fnName": "="}), "/value/params"),
-            (apply("=", &[column("a")]), "/value/params"),
-            (apply("=", &[literal(1), column("a")]), "/value/params/0"),
-            (apply("=", &[column("a"), column("b")]), "/value/params/1"),
-            (apply("=", &[column(""), literal(1)]), "/value/params/0"),
-            (equals("a", json!([1])), "/value/params/1/value"),
-            (equals("a", json!({})), "/value/params/1/value"),
-            (apply("in", &[column("a"), literal(json!([]))]), "/value/params/1/value"),
-            (apply("in", &[column("a"), literal(1)]), "/value/params/1/value"),
-            (apply("like", &[column("a"), literal(1)]), "/value/params/1/value"),
-            (apply("and", &[]), "/value/params"),
-            (apply("isNull", &[column("a"), literal(1)]), "/value/params"),
-            (apply("or", &[equals("a", 1), json!(7)]), "/value/params/1"),
-        ] {
-            let error = parse(value).unwrap_err();
-            assert_eq!((error.cause, &*error.pointer), (FilterCause::Invalid, pointer), "{error}");
-        }
-    }
-
-    #[test]
-    fn depth_and_size_are_bounded() {
-        let mut deep = equals("a", 1);
-        for _ in 0..FILTER_DEPTH_MAX {
-            deep = apply("and", &[deep]);
-        }
-        assert_eq!(cause(deep), 1349);
-        let many = vec![equals("a", 1); FILTER_FUNCTIONS_MAX];
-        assert_eq!(cause(apply("or", &many)), 1349);
-        let long = vec![Value::from(1); FILTER_LITERALS_MAX + 1];
-        assert_eq!(cause(apply("in", &[column("a"), literal(long)])), 1349);
-    }
-
-    #[test]
-    fn errors_name_the_place_and_never_a_literal() {
-        let error = parse(apply("like", &[column("a"), literal(4711)])).unwrap_err();
-        assert_eq!(error.to_string(), "row filter at /value/params/1/value: like takes a string literal");
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "fnApply|fieldLookup|literal|=|in|not|and|PQL|[a-z]{0,4}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 64, 6, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec(("nodeType|fnName|params|value|fieldName|type|format", inner), 0..5)
-                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn no_document_makes_it_panic(value in any_json()) {
-            let _ = RowFilter::parse(&value);
-            let _ = parse(value);
-        }
-    }
-}
+mod tests;

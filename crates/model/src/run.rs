@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::flow::LastRunDetails;
 use crate::id::{FlowId, RunId};
-use crate::metrics::RunRecord;
+use crate::metrics::{RunRecord, Window};
 use crate::resource::{Collection, Kind, Resource, UnknownName};
 use crate::spec::SpecRef;
+use crate::window::{DeltaColumn, ParamsCause, ParamsError, RunParams};
 
 /// How far a run is; only these four values are ever shown (flow-service.md 17.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +40,12 @@ pub struct Run {
     /// The run that a re-trigger repeats.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parent_flow_run_id: Option<RunId>,
+    /// The runs that followed from it, as reported.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub child_flow_run_ids: Option<Value>,
+    /// The runs `{flowId, flowRunId, flowSpec}` that it followed from, as reported.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub predecessors: Option<Value>,
     /// The window, for an on-demand run as sent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub params: Option<Map<String, Value>>,
@@ -47,6 +54,9 @@ pub struct Run {
     /// Copy and promotion (flow-service.md 17.4).
     #[serde(default)]
     pub activities: Vec<Value>,
+    /// The kinds of records that it carried, as reported.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub record_types: Option<Value>,
 }
 
 impl RunStatus {
@@ -89,7 +99,18 @@ impl Run {
     pub fn scheduled(flow_id: FlowId, flow_spec: SpecRef, params: Option<Map<String, Value>>) -> Self {
         let provider_ref_id = format!("M-{flow_id}-incremental-0:{}", RunId::mint());
         let RunRecord { metrics, activities } = RunRecord::scheduled();
-        Self { flow_id, flow_spec, provider_ref_id, parent_flow_run_id: None, params, metrics, activities }
+        Self {
+            flow_id,
+            flow_spec,
+            provider_ref_id,
+            parent_flow_run_id: None,
+            child_flow_run_ids: None,
+            predecessors: None,
+            params,
+            metrics,
+            activities,
+            record_types: None,
+        }
     }
 
     /// Takes over what there is to say about how far it is.
@@ -103,6 +124,25 @@ impl Run {
     pub fn status(&self) -> RunStatus {
         let name = self.metrics.pointer("/statusSummary/status").and_then(Value::as_str);
         name.and_then(|name| name.parse().ok()).unwrap_or(RunStatus::Failed)
+    }
+
+    /// Which rows it reads, and by which column; none is the whole table. A stored run names its column itself, so that a
+    /// later change of its flow changes nothing of what it reads.
+    pub fn windowed(&self) -> Result<Option<(Window, DeltaColumn)>, ParamsError> {
+        let Some(params) = &self.params else { return Ok(None) };
+        match RunParams::read(params)? {
+            RunParams { window: None, .. } => Ok(None),
+            RunParams { window: Some(window), delta: Some(delta), .. } => Ok(Some((window, delta))),
+            RunParams { delta: None, .. } => {
+                Err(ParamsError { cause: ParamsCause::NoName, key: "deltaColumn", reason: "is missing" })
+            }
+        }
+    }
+
+    /// Which rows it reads; none is the whole table.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        self.windowed().ok().flatten().map(|(window, _)| window)
     }
 
     /// When it began, milliseconds since 1970.
@@ -155,6 +195,17 @@ mod tests {
         run.record(RunRecord::begun(7));
         assert_eq!((run.status(), run.started_at_ms(), run.completed_at_ms()), (RunStatus::InProgress, Some(7), None));
         assert!(!run.status().is_final());
+    }
+
+    #[test]
+    fn a_run_knows_which_rows_it_reads() {
+        let run =
+            |params: Value| Run::scheduled(FlowId::mint(), SpecRef::new(spec::CRM_TO_AEP), params.as_object().cloned());
+        let window = json!({ "windowStartTime": 1, "windowEndTime": "2", "deltaColumn": { "name": "at" } });
+        assert_eq!(run(window).window(), Some(Window { start_ms: 1000, end_ms: 2000 }));
+        assert_eq!(run(json!({ "startTime": 1 })).windowed(), Ok(None));
+        assert_eq!(run(Value::Null).windowed(), Ok(None));
+        assert!(run(json!({ "windowStartTime": 1, "windowEndTime": 2 })).windowed().is_err());
     }
 
     #[test]

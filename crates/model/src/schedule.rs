@@ -11,6 +11,9 @@ pub const START_GRACE_S: i64 = 300;
 /// The smallest interval of a flow that counts in minutes (setting `flows.interval_minutes_min`).
 pub const INTERVAL_MINUTES_MIN: i64 = 15;
 
+/// Whether the first run reads what lies before the start when nobody says (flow-service.md 16.4).
+const BACKFILL_DEFAULT: bool = true;
+
 /// In which unit the interval counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -113,9 +116,21 @@ pub enum ScheduleError {
         /// The minimum, in minutes.
         min: i64,
     },
-    /// The second instant is beyond what 64 bits of seconds can name (1312).
+    /// The second instant is beyond what 64 bits of seconds can name (1363).
     #[error("scheduleParams.interval is too large")]
     IntervalTooLarge,
+    /// Another start after the start has passed (1366).
+    #[error("scheduleParams.startTime {start_s} has passed, it can not change any more: make a new flow")]
+    StartPassed {
+        /// The start, seconds since 1970.
+        start_s: i64,
+    },
+    /// `once` in the place of an interval after the start has passed (1403).
+    #[error("scheduleParams.startTime has passed, so frequency can not become once any more: make a new flow")]
+    OnceTooLate,
+    /// Another backfill after the start has passed (1404).
+    #[error("scheduleParams.startTime has passed, so backfill can not change any more: make a new flow")]
+    BackfillTooLate,
 }
 
 impl Unit {
@@ -153,7 +168,7 @@ impl Schedule {
             Some(value) => {
                 boolean(value).ok_or(ScheduleError::InvalidValue { key: "backfill", expected: "true or false" })?
             }
-            None => true,
+            None => BACKFILL_DEFAULT,
         };
         Ok(Self { start_s, frequency: Frequency::Every { interval, unit, backfill } })
     }
@@ -164,6 +179,27 @@ impl Schedule {
             return Err(ScheduleError::StartInPast { start_s: self.start_s, now_s });
         }
         Ok(())
+    }
+
+    /// Refuses parameters in the place of this schedule that would rewrite what has begun: once the start has passed it
+    /// stays, `once` can not be chosen any more, and backfill stays (flow-service.md 9). What can not be read is left
+    /// to [`Self::parse`].
+    pub fn check_change(&self, params: &Map<String, Value>, now_s: i64) -> Result<(), ScheduleError> {
+        if self.start_s > now_s {
+            return Ok(());
+        }
+        let start = present(params, "startTime").and_then(integer);
+        if start.is_some_and(|start_s| start_s != self.start_s) {
+            return Err(ScheduleError::StartPassed { start_s: self.start_s });
+        }
+        let Frequency::Every { backfill, .. } = self.frequency else { return Ok(()) };
+        if params.get("frequency").and_then(Value::as_str) == Some("once") {
+            return Err(ScheduleError::OnceTooLate);
+        }
+        match present(params, "backfill").map_or(Some(BACKFILL_DEFAULT), boolean) {
+            Some(changed) if changed != backfill => Err(ScheduleError::BackfillTooLate),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it runs just once.
@@ -196,6 +232,13 @@ impl Schedule {
         let passed = now_s.checked_sub(self.start_s).filter(|passed| *passed >= 0)?;
         let periods = self.period_s().map_or(0, |period| passed / period);
         self.instant_s(u64::try_from(periods).ok()?)
+    }
+
+    /// The instant at which a flow goes on that comes back into use, or has got this schedule, at `now_s`: the next one,
+    /// and that run covers what was missed; the only one of `once` even when it has passed (flow-service.md 10.2).
+    #[must_use]
+    pub fn resumes_s(&self, now_s: i64) -> Option<i64> {
+        if self.is_once() { Some(self.start_s) } else { self.next_after_s(now_s.saturating_sub(1)) }
     }
 
     /// The first instant after `instant_s`; none when no run follows.
@@ -262,108 +305,4 @@ fn boolean(value: &Value) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn parse(params: Value) -> Result<Schedule, ScheduleError> {
-        Schedule::parse(params.as_object().unwrap(), &ScheduleRules::default())
-    }
-
-    #[test]
-    fn strings_and_native_values_mean_the_same() {
-        let text = json!({ "startTime": "1612310466", "frequency": "minute", "interval": "15", "backfill": "true" });
-        let native = json!({ "startTime": 1_612_310_466, "frequency": "minute", "interval": 15, "backfill": true });
-        let every = Frequency::Every { interval: 15, unit: Unit::Minute, backfill: true };
-        assert_eq!(parse(text), Ok(Schedule { start_s: 1_612_310_466, frequency: every }));
-        assert_eq!(
-            parse(native.clone()),
-            parse(json!({ "startTime": "1612310466", "frequency": "minute", "interval": "15" }))
-        );
-    }
-
-    #[test]
-    fn each_bad_input_has_its_own_cause() {
-        use ScheduleError::{
-            Empty, IntervalNotPositive, IntervalTooLarge, IntervalTooSmall, InvalidValue, Missing, OnceWithBackfill,
-            OnceWithInterval, UnknownFrequency, UnreadableStart,
-        };
-        let cases = [
-            (json!({}), Empty),
-            (json!({ "frequency": "once" }), Missing { key: "startTime" }),
-            (json!({ "startTime": null, "frequency": "once" }), Missing { key: "startTime" }),
-            (json!({ "startTime": "soon", "frequency": "once" }), UnreadableStart),
-            (json!({ "startTime": 1.5, "frequency": "once" }), UnreadableStart),
-            (json!({ "startTime": 1 }), Missing { key: "frequency" }),
-            (json!({ "startTime": 1, "frequency": "Once" }), UnknownFrequency),
-            (json!({ "startTime": 1, "frequency": 7 }), UnknownFrequency),
-            (json!({ "startTime": 1, "frequency": "once", "interval": 1 }), OnceWithInterval),
-            (json!({ "startTime": 1, "frequency": "once", "backfill": "false" }), OnceWithBackfill),
-            (json!({ "startTime": 1, "frequency": "day" }), Missing { key: "interval" }),
-            (
-                json!({ "startTime": 1, "frequency": "day", "interval": "x" }),
-                InvalidValue { key: "interval", expected: "a whole number" },
-            ),
-            (json!({ "startTime": 1, "frequency": "day", "interval": 0 }), IntervalNotPositive),
-            (json!({ "startTime": 1, "frequency": "minute", "interval": 14 }), IntervalTooSmall { min: 15 }),
-            (json!({ "startTime": 1, "frequency": "week", "interval": i64::MAX }), IntervalTooLarge),
-            (
-                json!({ "startTime": 1, "frequency": "day", "interval": 1, "backfill": 1 }),
-                InvalidValue { key: "backfill", expected: "true or false" },
-            ),
-        ];
-        for (params, error) in cases {
-            assert_eq!(parse(params.clone()), Err(error), "{params}");
-        }
-    }
-
-    #[test]
-    fn a_start_within_the_grace_period_is_taken() {
-        let once = parse(json!({ "startTime": 1000, "frequency": "once" })).unwrap();
-        let rules = ScheduleRules::default();
-        assert_eq!(once.check_start(1300, &rules), Ok(()));
-        assert_eq!(once.check_start(1301, &rules), Err(ScheduleError::StartInPast { start_s: 1000, now_s: 1301 }));
-    }
-
-    #[test]
-    fn once_has_a_single_instant() {
-        let once = parse(json!({ "startTime": 1000, "frequency": "once" })).unwrap();
-        assert_eq!((once.due_s(999), once.due_s(1000), once.due_s(i64::MAX)), (None, Some(1000), Some(1000)));
-        assert_eq!((once.next_after_s(0), once.next_after_s(1000)), (Some(1000), None));
-    }
-
-    prop_compose! {
-        fn recurring()(start_s in 0i64..4_000_000_000, interval in 1i64..1000, unit in 0usize..4) -> Schedule {
-            let unit = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Week][unit];
-            Schedule { start_s, frequency: Frequency::Every { interval, unit, backfill: true } }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_due_instant_is_the_last_one_that_has_come(schedule in recurring(), passed in 0i64..10_000_000_000) {
-            let now = schedule.start_s + passed;
-            let due = schedule.due_s(now).unwrap();
-            let next = schedule.next_after_s(due).unwrap();
-            prop_assert!(due <= now && now < next);
-            prop_assert_eq!(next - due, schedule.period_s().unwrap());
-            prop_assert_eq!((due - schedule.start_s) % schedule.period_s().unwrap(), 0);
-        }
-
-        #[test]
-        fn walking_from_instant_to_instant_skips_none(schedule in recurring(), k in 0u64..10_000) {
-            let instant = schedule.instant_s(k).unwrap();
-            prop_assert_eq!(schedule.next_after_s(instant), schedule.instant_s(k + 1));
-            prop_assert_eq!(schedule.next_after_s(instant - 1), Some(instant));
-        }
-
-        #[test]
-        fn no_number_makes_the_arithmetic_overflow(start_s: i64, interval in 1i64.., now_s: i64) {
-            let frequency = Frequency::Every { interval, unit: Unit::Week, backfill: false };
-            let schedule = Schedule { start_s, frequency };
-            let _ = (schedule.due_s(now_s), schedule.next_after_s(now_s), schedule.check_start(now_s, &ScheduleRules::default()));
-        }
-    }
-}
+mod tests;

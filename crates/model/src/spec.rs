@@ -115,6 +115,12 @@ impl ConnectionSpec {
         self.document.pointer("/attributes/isDraftModeSupported") == Some(&Value::Bool(true))
     }
 
+    /// Whether the source filters rows itself (flow-service.md 12.1).
+    #[must_use]
+    pub fn filters_at_source(&self) -> bool {
+        self.document.pointer("/attributes/filterAtSource/enabled") == Some(&Value::Bool(true))
+    }
+
     /// The ways to log in.
     pub fn auth_specs(&self) -> impl Iterator<Item = AuthSpec<'_>> {
         let specs = self.document.get("authSpec").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

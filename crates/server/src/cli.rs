@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Env(Env),
     Token(Token),
     Check(Check),
+    Audit(Audit),
 }
 
 /// Answer the Flow Service API and carry out its flows
@@ -187,6 +188,79 @@ pub(crate) struct Check {
     pub(crate) stores: Stores,
 }
 
+/// Show who did what to which version of what
+///
+/// Reads the store of the data directory, whether a server runs on it or not. The newest record comes last. What is
+/// done is recorded, and so are attempts that a caller may not make and logins with a wrong secret; records are kept
+/// for 365 days.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwaters audit --since 24h
+  headwaters audit --since 2026-01-31T00:00:00Z --output json
+  headwaters audit --resource 7d0a6a1e-3a3f-4b57-8a44-1d4c2c1f8a01")]
+pub(crate) struct Audit {
+    /// Only what was done since then: RFC 3339, or back from now as in 90s, 15m, 24h, 7d [default: all that is kept]
+    #[arg(long, env = "HEADWATERS_SINCE", value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+    /// Only what was done to the resource of this id
+    #[arg(long, env = "HEADWATERS_RESOURCE", value_name = "ID")]
+    pub(crate) resource: Option<String>,
+    /// Records to show, the newest [default: 1000]
+    #[arg(long, env = "HEADWATERS_LIMIT", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
+    pub(crate) limit: Option<u32>,
+    /// Form of the output [default: table]
+    #[arg(long, env = "HEADWATERS_OUTPUT", value_enum)]
+    pub(crate) output: Option<Output>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Records that `audit` shows at most; they are all in memory at once.
+pub(crate) const LIMIT_MAX: u32 = 100_000;
+
+/// A moment, or how long ago it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Milliseconds since 1970.
+    At(i64),
+    /// So many milliseconds before now.
+    Back(i64),
+}
+
+impl Since {
+    /// Milliseconds since 1970.
+    pub(crate) fn at_ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::At(at_ms) => at_ms,
+            Self::Back(back_ms) => now_ms.saturating_sub(back_ms),
+        }
+    }
+}
+
+impl std::str::FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected RFC 3339 as in 2026-01-31T00:00:00Z, or a time back as in 90s, 15m, 24h, 7d";
+        let seconds = |unit| match unit {
+            's' => Some(1),
+            'm' => Some(60),
+            'h' => Some(3600),
+            'd' => Some(24 * 3600),
+            _ => None,
+        };
+        let mut number = text.chars();
+        if let Some(unit) = number.next_back().and_then(seconds)
+            && let Ok(count) = number.as_str().parse::<u32>()
+        {
+            return Ok(Self::Back(i64::from(count) * unit * 1000));
+        }
+        let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| EXPECTED)?;
+        Ok(Self::At(moment.timestamp_millis()))
+    }
+}
+
 /// `N` or `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SplitsArgument(pub(crate) headwaters_model::job::Splits);
@@ -256,6 +330,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_moment_is_rfc_3339_or_a_time_back() {
+        assert_eq!("1970-01-01T00:00:01.5Z".parse(), Ok(Since::At(1500)));
+        assert_eq!("1970-01-01T02:00:00+02:00".parse(), Ok(Since::At(0)));
+        assert_eq!("24h".parse(), Ok(Since::Back(86_400_000)));
+        assert_eq!("7d".parse::<Since>().unwrap().at_ms(604_800_001), 1);
+        for wrong in ["", "h", "-1h", "1w", "yesterday", "2026-01-31", "1.5h", "ü"] {
+            assert!(wrong.parse::<Since>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

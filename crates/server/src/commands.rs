@@ -1,5 +1,6 @@
 //! One file per command, and what they share.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod credentials;

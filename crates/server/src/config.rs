@@ -15,7 +15,7 @@ use crate::exit::CliError;
 const DEFAULT_FILE: &str = "headwaters.toml";
 
 /// Options of the command line that may stand in the file under their own names.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 19] = [
     "data",
     "listen",
     "store",
@@ -32,6 +32,9 @@ const OPTIONS: [&str; 16] = [
     "format",
     "log",
     "log_format",
+    "since",
+    "resource",
+    "limit",
 ];
 
 /// One setting that has no option of its own.
@@ -53,6 +56,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
                   transformations, or all",
     },
     Setting {
+        key: "api.rate_limit_per_second",
+        default: "off",
+        meaning: "requests that one client may send in a second; beyond it 429 with Retry-After. Token requests and \
+                  requests that fail authentication count by address",
+    },
+    Setting {
         key: "connections.verify_on_create",
         default: "true",
         meaning: "creating a base connection connects to the source first",
@@ -66,6 +75,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "flows.start_grace_seconds",
         default: "300",
         meaning: "how far in the past a flow's startTime may be",
+    },
+    Setting {
+        key: "runs.on_demand_for_recurring",
+        default: "false",
+        meaning: "runs on demand of flows that recur, not only of those that run once",
+    },
+    Setting {
+        key: "runs.allow_without_params",
+        default: "false",
+        meaning: "a run on demand without a window reads the whole table, instead of being refused",
     },
     Setting { key: "runs.concurrent_max", default: "2", meaning: "runs that are carried out at a time" },
     Setting {

@@ -42,6 +42,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Env(arguments) => block_on(commands::env::run(arguments, &config)),
         Command::Token(arguments) => block_on(commands::token::run(arguments, &config)),
         Command::Check(arguments) => block_on(commands::check::run(arguments, &config)),
+        Command::Audit(arguments) => block_on(commands::audit::run(arguments, &config)),
     }
 }
 

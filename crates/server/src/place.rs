@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use headwaters_api::{Limits, RatePerSecond};
 use headwaters_control::{Control, Ports, Settings, Strict};
 use headwaters_store::{KeyRing, Store};
 
@@ -102,6 +103,12 @@ pub(crate) fn control(
         .map_err(|error| CliError::other(with_causes(&error)))
 }
 
+/// The limits of serving as the configuration wants them.
+pub(crate) fn limits(config: &Config) -> Result<Limits, CliError> {
+    let RatePerSecond(rate_per_second) = config.setting("api.rate_limit_per_second")?;
+    Ok(Limits { rate_per_second, ..Limits::default() })
+}
+
 /// The settings of control as the configuration wants them.
 fn settings(config: &Config) -> Result<Settings, CliError> {
     let names = config.list("api.strict")?;
@@ -112,6 +119,8 @@ fn settings(config: &Config) -> Result<Settings, CliError> {
         verify_on_create: config.setting("connections.verify_on_create")?,
         create_unknown_data_sets: config.setting("catalog.create_unknown_data_sets")?,
         start_grace: seconds("flows.start_grace_seconds")?,
+        on_demand_for_recurring: config.setting("runs.on_demand_for_recurring")?,
+        allow_without_params: config.setting("runs.allow_without_params")?,
         runs_at_once: config.setting("runs.concurrent_max")?,
         drain: seconds("runs.drain_seconds")?,
         ..Settings::default()

@@ -79,6 +79,10 @@ impl ports::Sources for SourcesPort {
         }
     }
 
+    fn restored(&self, sent: &Map<String, Value>, stored: &SourceAccess) -> Map<String, Value> {
+        self.of(stored).map_or_else(|_| sent.clone(), |source| source.restored(sent, stored))
+    }
+
     fn probe<'a>(
         &'a self,
         access: &'a SourceAccess,

@@ -41,6 +41,10 @@ pub trait Source: Send + Sync {
     /// The parameters as they may be shown: secrets masked as `*****`, in a connection string only the secret parts.
     fn masked(&self, access: &SourceAccess) -> serde_json::Map<String, Value>;
 
+    /// Parameters as a client sent them, with the stored secrets wherever it echoed what [`Self::masked`] shows in their
+    /// place: as a whole, or inside a connection string of which it changed other parts.
+    fn restored(&self, sent: &serde_json::Map<String, Value>, stored: &SourceAccess) -> serde_json::Map<String, Value>;
+
     /// Connects, looks around and disconnects; at most `patience` in all.
     fn probe<'a>(
         &'a self,

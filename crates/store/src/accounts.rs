@@ -38,14 +38,14 @@ impl Store {
     /// The account of a client id.
     pub async fn account(&self, client: &ClientId) -> Result<Option<Account>, StoreError> {
         let query = sqlx::query("select body from account where client_id = $1").bind(client.as_str());
-        let row = query.fetch_optional(self.readers()).await?;
+        let row = query.fetch_optional(self.lookups()).await?;
         row.map(|row| rows::json(&row, "body")).transpose()
     }
 
     /// The account of a client id if the secret is its own; an unknown client takes the same time.
     pub async fn authenticate(&self, client: &ClientId, secret: &Secret) -> Result<Option<Account>, StoreError> {
         let query = sqlx::query("select secret_sha256, body from account where client_id = $1").bind(client.as_str());
-        let row = query.fetch_optional(self.readers()).await?;
+        let row = query.fetch_optional(self.lookups()).await?;
         let hash = sha256_hex(secret.expose());
         let Some(row) = row else { return Ok(None) };
         let stored: &str = rows::value(&row, "secret_sha256")?;

@@ -1,8 +1,9 @@
 //! Who did what to which version of what (flow-service.md 20). Never holds a secret: it has no field for one.
 
-use headwaters_model::account::Actor;
+use headwaters_model::account::{Account, Actor};
 use headwaters_model::etag::Etag;
 use headwaters_model::resource::ResourceRef;
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -10,8 +11,10 @@ use crate::error::StoreError;
 use crate::rows;
 use crate::tx::Tx;
 
-/// How many records one query gives at most.
-pub const AUDIT_RECORDS_MAX: u32 = 1000;
+/// How many records one query gives, when it does not say.
+pub const AUDIT_RECORDS: u32 = 1000;
+/// The collection under which logins are recorded; they belong to no sandbox.
+const ACCOUNTS: &str = "accounts";
 
 /// One act to be recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,10 @@ pub struct AuditEntry<'a> {
 pub struct AuditRecord {
     /// When, milliseconds since 1970.
     pub at_ms: i64,
+    /// The organisation.
+    pub org: String,
+    /// The id of the sandbox; empty for logins.
+    pub sandbox: String,
     /// The user.
     pub user: String,
     /// The client.
@@ -46,7 +53,7 @@ pub struct AuditRecord {
     pub action: String,
     /// The collection of the resource.
     pub collection: String,
-    /// The id of the resource.
+    /// The id of the resource; empty where a refused attempt named none.
     pub resource_id: String,
     /// The version that came of it.
     pub etag: Option<String>,
@@ -57,17 +64,38 @@ pub struct AuditRecord {
 }
 
 /// Which records to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AuditQuery {
     /// None before this moment, milliseconds since 1970.
     pub since_ms: Option<i64>,
     /// Only this resource.
     pub resource_id: Option<String>,
+    /// How many at most, the newest.
+    pub limit: u32,
 }
 
-impl Tx {
-    /// Records an act, in the transaction that does it.
-    pub async fn audit(&mut self, entry: &AuditEntry<'_>) -> Result<(), StoreError> {
+impl Default for AuditQuery {
+    fn default() -> Self {
+        Self { since_ms: None, resource_id: None, limit: AUDIT_RECORDS }
+    }
+}
+
+/// A row of the audit.
+struct Line<'a> {
+    at_ms: i64,
+    org: &'a str,
+    sandbox: &'a str,
+    by: &'a Actor,
+    action: &'a str,
+    collection: &'a str,
+    resource_id: &'a str,
+    etag: Option<&'a str>,
+    request_id: Option<&'a str>,
+    allowed: bool,
+}
+
+impl Line<'_> {
+    async fn write(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let query = sqlx::query(
             "insert into audit (id, org, sandbox, at_us, user_id, client_id, action, collection, resource_id, etag,
                  request_id, allowed)
@@ -75,38 +103,92 @@ impl Tx {
         );
         let query = query
             .bind(Uuid::now_v7().to_string())
-            .bind(self.org())
-            .bind(self.sandbox())
-            .bind(rows::us(entry.at_ms))
-            .bind(entry.by.user.as_str())
-            .bind(entry.by.client.as_str())
-            .bind(entry.action)
-            .bind(entry.resource.collection.name())
-            .bind(entry.resource.id.as_str())
-            .bind(entry.etag.map(Etag::as_str))
-            .bind(entry.request_id)
-            .bind(entry.allowed);
-        query.execute(self.connection()).await?;
+            .bind(self.org)
+            .bind(self.sandbox)
+            .bind(rows::us(self.at_ms))
+            .bind(self.by.user.as_str())
+            .bind(self.by.client.as_str())
+            .bind(self.action)
+            .bind(self.collection)
+            .bind(self.resource_id)
+            .bind(self.etag)
+            .bind(self.request_id)
+            .bind(self.allowed);
+        query.execute(connection).await?;
         Ok(())
     }
 }
 
+impl Tx {
+    /// Records an act, in the transaction that does it.
+    pub async fn audit(&mut self, entry: &AuditEntry<'_>) -> Result<(), StoreError> {
+        let (org, sandbox) = (self.org(), self.sandbox());
+        let line = Line {
+            at_ms: entry.at_ms,
+            org: &org,
+            sandbox: &sandbox,
+            by: entry.by,
+            action: entry.action,
+            collection: entry.resource.collection.name(),
+            resource_id: &entry.resource.id,
+            etag: entry.etag.map(Etag::as_str),
+            request_id: entry.request_id,
+            allowed: entry.allowed,
+        };
+        line.write(self.connection()).await
+    }
+}
+
 impl Store {
-    /// Reads what was recorded in every scope, the newest first, [`AUDIT_RECORDS_MAX`] records at most.
+    /// Records that somebody asked for a token of an account and did not know its secret.
+    pub async fn audit_refused_login(
+        &self,
+        account: &Account,
+        request_id: Option<&str>,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let line = Line {
+            at_ms,
+            org: account.org.as_str(),
+            sandbox: "",
+            by: &account.actor(),
+            action: "login",
+            collection: ACCOUNTS,
+            resource_id: account.client_id.as_str(),
+            etag: None,
+            request_id,
+            allowed: false,
+        };
+        let mut connection = self.writer().acquire().await?;
+        line.write(&mut connection).await
+    }
+
+    /// Forgets the oldest of what was recorded before a moment, so many records at most, and says how many.
+    pub async fn forget_audit(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        let query = sqlx::query(
+            "delete from audit where id in (select id from audit where at_us < $1 order by at_us, id limit $2)",
+        );
+        let gone = query.bind(rows::us(before_ms)).bind(i64::from(limit)).execute(self.writer()).await?;
+        Ok(gone.rows_affected())
+    }
+
+    /// Reads what was recorded in every scope, the newest first.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         let text = sqlx::query(
-            "select at_us, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
+            "select at_us, org, sandbox, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
              from audit
              where at_us >= $1 and ($2 is null or resource_id = $2) order by at_us desc, id desc limit $3",
         );
         let text = text
             .bind(query.since_ms.map_or(i64::MIN, rows::us))
             .bind(query.resource_id.as_deref())
-            .bind(i64::from(AUDIT_RECORDS_MAX));
+            .bind(i64::from(query.limit));
         let found = text.fetch_all(self.readers()).await?;
         let record = |row| {
             Ok(AuditRecord {
                 at_ms: rows::time_ms(row, "at_us")?,
+                org: rows::value(row, "org")?,
+                sandbox: rows::value(row, "sandbox")?,
                 user: rows::value(row, "user_id")?,
                 client: rows::value(row, "client_id")?,
                 action: rows::value(row, "action")?,

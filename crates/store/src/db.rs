@@ -1,8 +1,11 @@
 //! Opening the store, its pools and its schema.
 //!
 //! One connection writes, several read: SQLite has one writer at a time anyway, and waiting for our own pool is fair
-//! where waiting for its lock is not. Readers see the snapshot at which their transaction began (WAL), and can not
-//! write (`query_only`).
+//! where waiting for its lock is not. Readers see the snapshot at which their transaction began (WAL): they wait for no
+//! writer and no writer waits for them; they can not write (`query_only`).
+//!
+//! What reads a single row by its key has connections of its own. A list that no index helps reads the whole table; as
+//! many of them as there are readers must not keep everybody from logging in or reading one resource.
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
@@ -24,6 +27,12 @@ use crate::vault::{KeyRing, Vault};
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// How many transactions may read at a time.
 const READERS: u32 = 4;
+/// How many single rows may be looked up at a time, beside them: each takes microseconds.
+const LOOKUPS: u32 = 2;
+/// How much of the database each connection keeps in memory, in KiB. The rest is in the system's cache.
+const CACHE_KIB: u32 = 8 * 1024;
+/// To which size the write-ahead log is cut back after it had to grow, in bytes.
+const LOG_BYTES_MAX: u64 = 64 << 20;
 /// The size of a page of the database, in bytes.
 const PAGE_BYTES: u64 = 4096;
 
@@ -31,7 +40,10 @@ const PAGE_BYTES: u64 = 4096;
 const DATABASE_MODE: u32 = 0o600;
 
 /// The schema, a file per step. A step that was released is never changed.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "tables", include_str!("../migrations/sqlite/0001_tables.sql"))];
+pub(crate) const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
+    (2, "lists", include_str!("../migrations/sqlite/0002_lists.sql")),
+];
 
 /// What can be set when a store is opened.
 #[derive(Debug, Clone)]
@@ -55,6 +67,7 @@ impl Default for StoreOptions {
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    lookups: SqlitePool,
     vault: Arc<Vault>,
 }
 
@@ -72,8 +85,10 @@ impl Store {
         let connect = connect_options(path, &options);
         let writer = pool(1, &options).connect_with(connect.clone()).await.map_err(opened)?;
         migrate(&writer).await?;
-        let readers = pool(options.readers, &options).connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self { writer, readers, vault: Arc::new(Vault::new(keys)) })
+        let connect = connect.pragma("query_only", "on");
+        let lookups = pool(LOOKUPS, &options).connect_lazy_with(connect.clone());
+        let readers = pool(options.readers, &options).connect_lazy_with(connect);
+        Ok(Self { writer, readers, lookups, vault: Arc::new(Vault::new(keys)) })
     }
 
     /// Begins to read: everything is seen as it was at this moment.
@@ -96,12 +111,18 @@ impl Store {
 
     /// Closes all connections; the write-ahead log is folded into the database.
     pub async fn close(&self) {
+        self.lookups.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// For queries that read a single row by its key.
+    pub(crate) fn lookups(&self) -> &SqlitePool {
+        &self.lookups
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -138,6 +159,8 @@ fn connect_options(path: &Path, options: &StoreOptions) -> SqliteConnectOptions 
         .busy_timeout(options.busy_timeout)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
         // A pending offset must survive a power cut, else the commit that followed it could not be explained.
         .synchronous(SqliteSynchronous::Full);
     match options.bytes_max {
@@ -148,7 +171,13 @@ fn connect_options(path: &Path, options: &StoreOptions) -> SqliteConnectOptions 
 
 fn pool(connections: u32, options: &StoreOptions) -> SqlitePoolOptions {
     let patience = options.busy_timeout.saturating_add(Duration::from_millis(500));
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(patience)
+    // A connection to a file does not go stale: it is not tried before each use, and kept with what it has in memory.
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(patience)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {

@@ -59,6 +59,23 @@ impl Tx {
         first_id(query.fetch_optional(self.connection()).await?)
     }
 
+    /// The flows that use this source connection, drafts too, by their ids: at most `limit` of them behind `after`.
+    pub async fn flows_on_source(
+        &mut self,
+        source: SourceConnectionId,
+        after: Option<FlowId>,
+        limit: u32,
+    ) -> Result<Vec<FlowId>, StoreError> {
+        let query = sqlx::query(
+            "select id from flow where org = $1 and sandbox = $2 and source_connection_id = $3 and id > $4
+             order by id limit $5",
+        );
+        let query = query.bind(self.org()).bind(self.sandbox()).bind(source.to_string());
+        let query = query.bind(after.map(|id| id.to_string()).unwrap_or_default()).bind(i64::from(limit));
+        let found = query.fetch_all(self.connection()).await?;
+        found.iter().map(|row| rows::parsed(row, "id")).collect()
+    }
+
     /// A flow that uses this target connection; it blocks the deletion (error 1447).
     pub async fn flow_on_target(&mut self, target: TargetConnectionId) -> Result<Option<FlowId>, StoreError> {
         let query =

@@ -12,13 +12,16 @@ use headwaters_model::flow::Flow;
 use headwaters_model::page::{ListQuery, Page};
 use headwaters_model::resource::{Kind, Resource, ResourceRef};
 use headwaters_model::run::Run;
+use headwaters_model::sandbox::Scope;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row as _, Sqlite};
 
+use crate::db::Store;
 use crate::error::{Outdated, StoreError};
+use crate::filter::index::{self, Indexed};
 use crate::filter::{Selection, bind_all};
 use crate::rows;
 use crate::tx::Tx;
@@ -36,8 +39,8 @@ pub(crate) use columns;
 #[derive(Debug)]
 pub struct Table {
     pub(crate) name: &'static str,
-    /// Paths of the body that have a column of their own, and so an index.
-    pub(crate) indexed: &'static [(&'static str, &'static str)],
+    /// What lists find by an index, the best to find by first.
+    pub(crate) indexed: &'static [Indexed],
     insert: &'static str,
     get: &'static str,
     replace: &'static str,
@@ -53,11 +56,11 @@ pub trait Stored: Kind {
 }
 
 macro_rules! tables {
-    ($($kind:ident in $name:literal, $indexed:expr;)*) => {$(
+    ($($kind:ident in $name:literal, $indexed:path;)*) => {$(
         impl Stored for $kind {
             const TABLE: &'static Table = &Table {
                 name: $name,
-                indexed: &$indexed,
+                indexed: $indexed,
                 insert: concat!(
                     "insert into ", $name, " (", columns!(), ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
                 ),
@@ -79,13 +82,25 @@ macro_rules! tables {
 }
 
 tables! {
-    Connection in "connection", [("name", "name")];
-    SourceConnection in "source_connection", [("baseConnectionId", "base_connection_id")];
-    TargetConnection in "target_connection", [];
-    Flow in "flow", [];
-    Run in "run", [("flowId", "flow_id")];
-    DataSet in "data_set", [];
-    Batch in "batch", [("dataSetId", "data_set_id")];
+    Connection in "connection", index::CONNECTION;
+    SourceConnection in "source_connection", index::SOURCE_CONNECTION;
+    TargetConnection in "target_connection", index::TARGET_CONNECTION;
+    Flow in "flow", index::FLOW;
+    Run in "run", index::RUN;
+    DataSet in "data_set", index::DATA_SET;
+    Batch in "batch", index::BATCH;
+}
+
+impl Store {
+    /// Reads a resource of a scope by itself, without a transaction; an id of another scope is not found.
+    pub async fn get<K: Stored>(&self, scope: &Scope, id: &K::Id) -> Result<Option<Resource<K>>, StoreError> {
+        let row = by_id::<K>(scope, id).fetch_optional(self.lookups()).await?;
+        row.map(|row| rows::resource(&row, scope)).transpose()
+    }
+}
+
+fn by_id<K: Stored>(scope: &Scope, id: &K::Id) -> Query<'static, Sqlite, SqliteArguments> {
+    sqlx::query(K::TABLE.get).bind(id.to_string()).bind(scope.org.as_str().to_owned()).bind(scope.sandbox.to_string())
 }
 
 impl Tx {
@@ -119,8 +134,7 @@ impl Tx {
 
     /// Reads a resource of this scope; an id of another one is not found.
     pub async fn get<K: Stored>(&mut self, id: &K::Id) -> Result<Option<Resource<K>>, StoreError> {
-        let query = sqlx::query(K::TABLE.get).bind(id.to_string()).bind(self.org()).bind(self.sandbox());
-        let row = query.fetch_optional(self.connection()).await?;
+        let row = by_id::<K>(self.scope(), id).fetch_optional(self.connection()).await?;
         row.map(|row| rows::resource(&row, self.scope())).transpose()
     }
 
@@ -171,11 +185,19 @@ impl Tx {
     /// Lists resources of this scope.
     pub async fn list<K: Stored>(&mut self, query: &ListQuery) -> Result<Page<Resource<K>>, StoreError> {
         let scope = self.scope().clone();
-        let selection = Selection::page(K::TABLE, &scope, query);
-        let rows = bind_all(selection).fetch_all(self.connection()).await?;
-        let mut items = rows.iter().map(|row| rows::resource::<K>(row, &scope)).collect::<Result<Vec<_>, _>>()?;
-        // One more than asked for was read: that there are more is known without counting.
-        let more = items.len() > query.limit as usize;
+        // One more than asked for is read: that there are more is known without counting.
+        let wanted = query.limit as usize + 1;
+        let mut items = Vec::new();
+        for selection in Selection::pages(K::TABLE, &scope, query) {
+            let rows = bind_all(selection).fetch_all(self.connection()).await?;
+            for row in rows.iter().take(wanted - items.len()) {
+                items.push(rows::resource::<K>(row, &scope)?);
+            }
+            if items.len() == wanted {
+                break;
+            }
+        }
+        let more = items.len() == wanted;
         items.truncate(query.limit as usize);
         let next = items.last().filter(|_| more).map(|last| query.order.values_of(&last.document()));
         Ok(Page { items, next })

@@ -231,6 +231,12 @@ impl Tx {
             .await
     }
 
+    /// Stores what was reported of a run that is over; its flow shows it, if it is the flow's latest.
+    pub async fn replace_reported(&mut self, run: &Resource<Run>, expected: &Etag) -> Result<(), StoreError> {
+        self.replace(run, expected).await?;
+        self.show_last_run(run).await
+    }
+
     async fn next_ordinal(&mut self, run: &Resource<Run>) -> Result<Ordinal, StoreError> {
         let query = sqlx::query(
             "update flow set last_ordinal = last_ordinal + 1 where id = $1 and org = $2 and sandbox = $3

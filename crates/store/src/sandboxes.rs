@@ -17,7 +17,7 @@ impl Store {
     /// The sandbox of this name, whatever its state.
     pub async fn sandbox(&self, org: &OrgId, name: &str) -> Result<Option<Sandbox>, StoreError> {
         let query = sqlx::query("select body from sandbox where org = $1 and name = $2").bind(org.as_str()).bind(name);
-        let row = query.fetch_optional(self.readers()).await?;
+        let row = query.fetch_optional(self.lookups()).await?;
         row.map(|row| rows::json(&row, "body")).transpose()
     }
 

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod calls;
 mod flows;
 
 use std::fs::File;
@@ -33,7 +34,7 @@ use crate::crash::{CRASH_POINT, signal};
 use crate::keeper::{self, Kept};
 use crate::server::free_port;
 
-pub use self::flows::CopyOnce;
+pub use self::flows::{CopyOnce, now_s};
 
 /// Base path of the Flow Service.
 pub const FLOW_SERVICE: &str = "/data/foundation/flowservice";
@@ -61,6 +62,8 @@ pub struct WorldOptions {
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// The header `Location`.
+    pub location: Option<String>,
     /// The body.
     pub body: Value,
 }
@@ -76,6 +79,15 @@ pub struct World {
     process: Option<Child>,
     client: Client,
     headers: Vec<(String, String)>,
+}
+
+impl Answer {
+    fn body_of(text: &str) -> Value {
+        match text {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        }
+    }
 }
 
 impl WorldOptions {
@@ -290,6 +302,11 @@ impl World {
         serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
     }
 
+    /// The value of one of the tutorial's headers, e.g. `authorization`, for a client other than ours.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// A request with the tutorial's headers, to be changed before it is sent by [`read`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, self.url(path));
@@ -354,10 +371,7 @@ impl World {
 pub async fn read(request: RequestBuilder) -> Result<Answer> {
     let answer = request.send().await.context("sending a request to the server")?;
     let status = answer.status().as_u16();
+    let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let text = answer.text().await.context("reading an answer of the server")?;
-    let body = match text.as_str() {
-        "" => Value::Null,
-        text => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-    };
-    Ok(Answer { status, body })
+    Ok(Answer { status, location, body: Answer::body_of(&text) })
 }

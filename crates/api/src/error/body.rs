@@ -124,8 +124,8 @@ pub(crate) fn render(service: Service, request_id: &str, response: Response) -> 
     parts.headers.remove(http::header::CONTENT_LENGTH);
     parts.headers.remove(http::header::CONTENT_TYPE);
     response.headers_mut().extend(parts.headers);
-    if parts.status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after_s() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().extend(parts.extensions);
@@ -165,6 +165,7 @@ fn ims(error: &ApiError) -> ImsBody {
         ApiError::Token(TokenDenied::GrantType) => "unsupported_grant_type",
         ApiError::Token(TokenDenied::Scope(_)) => "invalid_scope",
         ApiError::Token(TokenDenied::Client) => "invalid_client",
+        _ if error.code().status() == StatusCode::TOO_MANY_REQUESTS => "temporarily_unavailable",
         _ if error.code().status().is_server_error() => "server_error",
         _ => "invalid_request",
     };
@@ -211,8 +212,10 @@ fn neighbour_title(status: StatusCode) -> &'static str {
         403 => "ForbiddenError",
         404 => "NotFoundError",
         405 => "MethodNotAllowedError",
+        408 => "RequestTimeoutError",
         412 => "PreconditionFailedError",
         413 => "PayloadTooLargeError",
+        429 => "TooManyRequestsError",
         503 => "ServiceUnavailableError",
         504 => "GatewayTimeoutError",
         500..=599 => "InternalServerError",

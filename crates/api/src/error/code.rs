@@ -3,7 +3,6 @@
 use std::fmt;
 
 use headwaters_control::{AccessError, Cause, TokenDenied};
-use headwaters_model::account::Role;
 use headwaters_model::filter::FilterError;
 use headwaters_model::page::OrderError;
 use http::StatusCode;
@@ -59,7 +58,9 @@ impl Code {
             (.., 403) => "Forbidden",
             (.., 404) => "Resource not found",
             (.., 405) => "Method not allowed",
+            (.., 408) => "Request timeout",
             (.., 413) => "Payload too large",
+            (.., 429) => "Too many requests",
             (.., 500) => "Internal Error",
             (.., 503) => "Service Unavailable",
             (.., 504) => "Gateway Timeout",
@@ -95,8 +96,8 @@ pub(crate) fn code_of_access(error: &AccessError) -> Code {
         AccessError::SandboxIdByUser => Code::flow(2110, 400),
         AccessError::AllSandboxesByUser => Code::flow(2111, 403),
         AccessError::AllSandboxes => Code::flow(2113, 400),
-        AccessError::Denied { needs: Role::Service, .. } => Code::flow(2121, 403),
         AccessError::Denied { .. } => Code::flow(2118, 403),
+        AccessError::NotManaging { .. } => Code::flow(2121, 403),
         AccessError::Store(error) if error.is_busy() => Code::flow(1400, 503),
         AccessError::Store(_) => Code::flow(1400, 500),
     }
@@ -137,24 +138,40 @@ pub(crate) fn code_of_order(error: &OrderError) -> Code {
 }
 
 /// The one table from causes to codes; the compiler keeps it complete.
+#[expect(clippy::too_many_lines, reason = "a table, a line for each cause")]
 pub(crate) fn code_of_cause(cause: Cause) -> Code {
     match cause {
         Cause::Internal => Code::flow(1400, 500),
         Cause::Busy => Code::flow(1400, 503),
+        Cause::FinalizeByUser => Code::flow(1402, 400),
         Cause::IfMatchAbsent => Code::flow(1403, 400),
         Cause::Stale => Code::flow(1404, 412),
         Cause::EmptyBody => Code::flow(1405, 400),
         Cause::StateInBody => Code::flow(1410, 400),
+        Cause::MappingVersion => Code::flow(1412, 400),
         Cause::UnknownSpec => Code::flow(1413, 400),
+        Cause::SpecChange => Code::flow(1414, 400),
         Cause::UnknownAuthSpec => Code::flow(1415, 400),
         Cause::NotEditable => Code::flow(1416, 400),
         Cause::ConnectionInUse => Code::flow(1418, 400),
+        Cause::Mapping => Code::flow(1419, 400),
         Cause::Disabling => Code::flow(1420, 400),
         Cause::NotApplicable => Code::flow(1422, 400),
         Cause::SchemaConflict => Code::flow(1425, 400),
+        Cause::SpecsByUser => Code::flow(1426, 400),
+        Cause::RunsByUser => Code::flow(1427, 400),
+        Cause::UnknownPredecessorRun => Code::flow(1428, 400),
+        Cause::UnknownPredecessorFlow => Code::flow(1429, 400),
+        Cause::UnknownFlow => Code::flow(1430, 400),
+        Cause::PatchOperation => Code::flow(1434, 400),
+        Cause::SubAction => Code::flow(1435, 400),
+        Cause::RunStatus => Code::flow(1437, 400),
         Cause::Missing => Code::flow(1439, 404),
+        Cause::NoFlow => Code::flow(1446, 400),
         Cause::InUse => Code::flow(1447, 400),
+        Cause::Unpatchable => Code::flow(1455, 400),
         Cause::InvalidState => Code::flow(1456, 400),
+        Cause::Forbidden => Code::flow(2120, 403),
         Cause::MissingField => Code::connector(1304),
         Cause::NotSupported => Code::connector(1305),
         Cause::WrongTargetSpec => Code::connector(1307),
@@ -172,6 +189,9 @@ pub(crate) fn code_of_cause(cause: Cause) -> Code {
         Cause::Filter => Code::connector(1349),
         Cause::FilterOperatorMissing => Code::connector(1350),
         Cause::FilterOperator => Code::connector(1351),
+        Cause::FilterNoNativeForm => Code::connector(1352),
+        Cause::FilterUnsupported => Code::connector(1353),
+        Cause::FilterLanguage => Code::connector(1354),
         Cause::FilterTypeName => Code::connector(1355),
         Cause::FilterFormat => Code::connector(1356),
         Cause::FilterValueMissing => Code::connector(1357),
@@ -180,18 +200,34 @@ pub(crate) fn code_of_cause(cause: Cause) -> Code {
         Cause::StartInPast => Code::connector(1360),
         Cause::OnceWithInterval => Code::connector(1361),
         Cause::IntervalTooShort => Code::connector(1362),
+        Cause::IntervalNotAllowed => Code::connector(1363),
         Cause::OnceWithBackfill => Code::connector(1364),
+        Cause::PatchPath => Code::connector(1365),
+        Cause::StartPassed => Code::connector(1366),
         Cause::NoDeltaColumn => Code::connector(1367),
         Cause::NoDraft => Code::connector(1368),
         Cause::OnceWithDelta => Code::connector(1369),
+        Cause::ExploreBySpec => Code::connector(1372),
         Cause::FilterNull => Code::connector(1377),
         Cause::FilterColumn => Code::connector(1378),
         Cause::FilterType => Code::connector(1379),
+        Cause::RunCreation => Code::connector(1380),
+        Cause::WindowOrder => Code::connector(1381),
+        Cause::OtherDeltaColumn => Code::connector(1382),
+        Cause::DeltaColumnMissing => Code::connector(1383),
+        Cause::RunParams => Code::connector(1384),
+        Cause::NoRunsOnDemand => Code::connector(1385),
+        Cause::NoRunsForFrequency => Code::connector(1386),
+        Cause::NotRepeatable => Code::connector(1387),
+        Cause::FlowNotEnabled => Code::connector(1388),
         Cause::FilterEncoding => Code::connector(1389),
         Cause::FilterNot => Code::connector(1390),
         Cause::UnknownTransformation => Code::connector(1392),
         Cause::IntervalNotPositive => Code::connector(1394),
         Cause::Frequency => Code::connector(1397),
+        Cause::UnknownAction => Code::connector(1398),
+        Cause::OnceTooLate => Code::connector(1403),
+        Cause::BackfillTooLate => Code::connector(1404),
     }
 }
 

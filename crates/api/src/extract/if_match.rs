@@ -7,15 +7,40 @@ use headwaters_model::etag::Precondition;
 use http::header::IF_MATCH;
 use http::request::Parts;
 
-/// The value of `If-Match`, as it stands; whether it must be there is the command's business.
+use super::query::Query;
+use crate::error::{ApiError, Refusal};
+
+/// The value of `If-Match`, as it stands; for what may be done without.
 #[derive(Debug)]
 pub(crate) struct IfMatch(pub(crate) Precondition);
+
+/// The value of `If-Match` where it must be there (code 1403): asked for before the body is read.
+///
+/// A query parameter of that name will do when the header is absent: the published request collection sends it so.
+#[derive(Debug)]
+pub(crate) struct MustMatch(pub(crate) Precondition);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let sent = parts.headers.get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok(Self(sent.map_or(Precondition::None, Precondition::IfMatch)))
+        Ok(Self(header(parts).map_or(Precondition::None, Precondition::IfMatch)))
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for MustMatch {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let in_query = || {
+            let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
+            query.last_ignoring_case(IF_MATCH.as_str()).map(str::to_owned)
+        };
+        let sent = header(parts).or_else(in_query).ok_or(Refusal::NoIfMatch)?;
+        Ok(Self(Precondition::IfMatch(sent)))
+    }
+}
+
+fn header(parts: &Parts) -> Option<String> {
+    parts.headers.get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

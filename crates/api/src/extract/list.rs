@@ -40,15 +40,50 @@ pub(crate) struct ListParams {
     count: Option<bool>,
 }
 
-/// What a list of one collection is asked for.
+/// What a list or a search is asked for.
 #[derive(Debug)]
-pub(crate) struct Asked<K> {
+pub(crate) struct Question {
     /// Which documents, in which order, how many.
     pub(crate) query: ListQuery,
     /// Which top-level fields of them.
     pub(crate) fields: Fields,
     /// Whether only their number is wanted.
     pub(crate) count: bool,
+    /// Where it is asked: the end of the path of its pages.
+    pub(super) place: Place,
+}
+
+/// Whether the pages of an answer lie with the list or with the search of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `GET /flows`
+    List,
+    /// `POST /flows/search`
+    Search,
+}
+
+impl Question {
+    /// The link to the page after these sort values: relative to the base path, the token its only parameter, and no
+    /// character in it that a client could stumble over (flow-service.md 7.4).
+    pub(crate) fn link(&self, collection: Collection, after: Vec<Value>) -> String {
+        let mut token = self.query.token(collection, after);
+        if let Fields::Only(names) = &self.fields {
+            token.push(FIELDS_MARK);
+            token.push_str(&URL_SAFE_NO_PAD.encode(names.join(",")));
+        }
+        let place = match self.place {
+            Place::List => "",
+            Place::Search => "/search",
+        };
+        format!("/{}{place}?continuationToken={token}", collection.name())
+    }
+}
+
+/// What the list of one collection is asked for.
+#[derive(Debug)]
+pub(crate) struct Asked<K> {
+    /// What for.
+    pub(crate) question: Question,
     of: PhantomData<fn() -> K>,
 }
 
@@ -69,29 +104,21 @@ impl<K: Kind> Asked<K> {
             return Err(Refusal::LimitWithCount);
         }
         // A token carries the whole query itself; what is repeated beside it says nothing new.
-        let (query, fields) = match query.last("continuationToken") {
+        let (mut query, fields) = match query.last("continuationToken") {
             Some(token) => from_token(token, K::COLLECTION)?,
             None => from_parameters(query, K::COLLECTION)?,
         };
-        Ok(Self { query, fields, count, of: PhantomData })
-    }
-
-    /// The link to the page after these sort values: relative to the base path, the token its only parameter, and no
-    /// character in it that a client could stumble over (flow-service.md 7.4).
-    pub(crate) fn link(&self, after: Vec<Value>) -> String {
-        let mut token = self.query.token(K::COLLECTION, after);
-        if let Fields::Only(names) = &self.fields {
-            token.push(FIELDS_MARK);
-            token.push_str(&URL_SAFE_NO_PAD.encode(names.join(",")));
-        }
-        format!("/{}?continuationToken={token}", K::COLLECTION.name())
+        // That of a search may carry more.
+        query.limit = query.limit.min(LIMIT_MAX);
+        Ok(Self { question: Question { query, fields, count, place: Place::List }, of: PhantomData })
     }
 }
 
 /// Stands between the query and the fields in a token; not a character of base64.
 const FIELDS_MARK: char = '.';
 
-fn from_token(token: &str, collection: Collection) -> Result<(ListQuery, Fields), Refusal> {
+/// Reads a token: the query and the fields of the page before.
+pub(super) fn from_token(token: &str, collection: Collection) -> Result<(ListQuery, Fields), Refusal> {
     let (query, names) = match token.split_once(FIELDS_MARK) {
         Some((query, names)) => (query, Some(names)),
         None => (token, None),
@@ -112,7 +139,7 @@ fn from_token(token: &str, collection: Collection) -> Result<(ListQuery, Fields)
 }
 
 fn from_parameters(query: &Query, collection: Collection) -> Result<(ListQuery, Fields), Refusal> {
-    let (filters, fields) = properties(query, collection)?;
+    let (filters, fields) = properties(query.all("property"), collection)?;
     let mut list = ListQuery { filters, ..ListQuery::all() };
     if let Some(limit) = query.last("limit") {
         list.limit = parse_limit(limit, LIMIT_MAX)?;
@@ -124,10 +151,13 @@ fn from_parameters(query: &Query, collection: Collection) -> Result<(ListQuery, 
 }
 
 /// Reads the `property` parameters: filters, which all hold, and the fields to return.
-pub(crate) fn properties(query: &Query, collection: Collection) -> Result<(Vec<Filter>, Fields), Refusal> {
+pub(crate) fn properties<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    collection: Collection,
+) -> Result<(Vec<Filter>, Fields), Refusal> {
     let mut filters = Vec::new();
     let mut fields = Fields::All;
-    for text in query.all("property") {
+    for text in texts {
         match Property::parse(text, collection)? {
             Property::Filter(filter) => filters.push(filter),
             Property::Projection(names) => fields.add(names),
@@ -158,7 +188,8 @@ pub(crate) enum Fields {
 }
 
 impl Fields {
-    fn add(&mut self, more: Vec<String>) {
+    /// Asks for more fields.
+    pub(super) fn add(&mut self, more: Vec<String>) {
         match self {
             Self::All => *self = Self::Only(more),
             Self::Only(names) => names.extend(more),
@@ -185,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    fn read(query: &str) -> Result<Asked<Flow>, Refusal> {
-        Asked::read(&Query::parse(query.as_bytes()))
+    fn read(query: &str) -> Result<Question, Refusal> {
+        Asked::<Flow>::read(&Query::parse(query.as_bytes())).map(|asked| asked.question)
     }
 
     #[test]
@@ -225,7 +256,7 @@ mod tests {
     fn a_link_brings_the_whole_question_back_even_beside_the_parameters_it_came_from() {
         let query = "property=name==%22a%2C%20b%22&property=name,state&orderby=-name&limit=2";
         let asked = read(query).unwrap();
-        let link = asked.link(vec![json!("b"), json!("7d0a6a1e-3a3f-4b57-8a44-1d4c2c1f8a01")]);
+        let link = asked.link(Collection::Flows, vec![json!("b"), json!("7d0a6a1e-3a3f-4b57-8a44-1d4c2c1f8a01")]);
         let (path, token) = link.split_once('=').unwrap();
         assert_eq!(path, "/flows?continuationToken");
         assert!(!token.contains(['=', '&', '+', '/', '%', '#']), "{token}");

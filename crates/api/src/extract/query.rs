@@ -26,6 +26,11 @@ impl Query {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// The last value of a parameter whose name may be written in any case.
+    pub(crate) fn last_ignoring_case(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str())
+    }
+
     /// All values of a parameter that may be repeated.
     pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -5,14 +5,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use headwaters_control::ports::{Executor, Lakes, Sources};
+use headwaters_model::connection::MASK;
 use headwaters_model::explore::{ColumnType, ExploredColumn, ExploredTable, ListedTable, ServerInfo, TableKind};
 use headwaters_model::id::SpecId;
 use headwaters_model::job::{
-    Committed, JobError, Landed, LandedFile, ReadRequest, RunEvent, RunJob, SourceAccess, Totals,
+    Committed, Failure, JobError, Landed, LandedFile, ReadRequest, RunEvent, RunJob, SourceAccess, Stage, Totals,
 };
 use headwaters_model::offset::{CommitMark, Ordinal};
+use headwaters_model::row_filter::{Literal, RowFilter};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
-use headwaters_model::spec::MYSQL;
+use headwaters_model::spec::{MARIADB, MYSQL};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,19 +23,24 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 /// A host that the fake source can't reach.
 pub(crate) const UNREACHABLE: &str = "nowhere.test";
+/// A host that the fake source never hears from.
+pub(crate) const SLOW: &str = "slow.test";
 /// A table whose description makes the fake source panic.
 pub(crate) const CURSED: &str = "shop.cursed";
 
-/// A MySQL with two tables and a broken view.
+/// A table that is described like any other and can not be landed.
+pub(crate) const FAILING: &str = "shop.failing";
+
+/// A MySQL with two tables and a broken view, and a MariaDB that does not filter rows.
 pub(crate) struct FakeSources;
 
 impl Sources for FakeSources {
     fn specs(&self) -> Vec<Value> {
-        vec![mysql_spec()]
+        vec![mysql_spec(), mariadb_spec()]
     }
 
     fn serves(&self, spec: SpecId) -> bool {
-        spec == MYSQL
+        matches!(spec, MYSQL | MARIADB)
     }
 
     fn check(&self, access: &SourceAccess) -> Result<(), SourceError> {
@@ -48,12 +55,28 @@ impl Sources for FakeSources {
 
     fn masked(&self, access: &SourceAccess) -> Map<String, Value> {
         let mut params = access.params.clone();
-        params.extend(access.secrets.iter().map(|(key, _)| (key.clone(), json!("*****"))));
+        params.extend(access.secrets.iter().map(|(key, _)| (key.clone(), json!(MASK))));
         params
     }
 
+    fn restored(&self, sent: &Map<String, Value>, stored: &SourceAccess) -> Map<String, Value> {
+        let mut restored = sent.clone();
+        for (key, secret) in &stored.secrets {
+            if let Some(value) = restored.get_mut(key).filter(|value| *value == MASK) {
+                *value = secret.expose().into();
+            }
+        }
+        restored
+    }
+
     fn probe<'a>(&'a self, access: &'a SourceAccess, _: Duration) -> BoxFuture<'a, Result<ServerInfo, SourceError>> {
-        ready(admit(access).map(|()| server())).boxed()
+        async move {
+            if host(access) == SLOW {
+                std::future::pending::<()>().await;
+            }
+            admit(access).map(|()| server())
+        }
+        .boxed()
     }
 
     fn list<'a>(&'a self, access: &'a SourceAccess) -> BoxFuture<'a, Result<Vec<ListedTable>, SourceError>> {
@@ -90,15 +113,35 @@ impl Sources for FakeSources {
                     SourceErrorKind::UnknownColumn,
                     format!("the table {} has no column {name}", table.path),
                 )),
-                None => Ok(()),
+                None => request.filter.as_ref().map_or(Ok(()), |filter| check_filter(filter, &table)),
             }
         });
         ready(checked).boxed()
     }
 }
 
+fn host(access: &SourceAccess) -> &str {
+    access.params.get("server").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Looks at single comparisons only: the tests need no more.
+fn check_filter(filter: &Value, table: &ExploredTable) -> Result<(), SourceError> {
+    let Ok(RowFilter::Compare { column: name, literal, .. }) = RowFilter::parse(filter) else { return Ok(()) };
+    let refused = |kind, message: String| Err(SourceError::definite(kind, message));
+    let Some(column) = table.columns.iter().find(|column| column.name == name) else {
+        let message = format!("the row filter names the column {name}, which {} has not", table.path);
+        return refused(SourceErrorKind::UnknownFilterColumn, message);
+    };
+    match (column.column_type, literal) {
+        (ColumnType::Double | ColumnType::Long | ColumnType::Integer, Literal::Text(_) | Literal::Boolean(_)) => {
+            refused(SourceErrorKind::FilterType, format!("the row filter compares the number {name} with another type"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn admit(access: &SourceAccess) -> Result<(), SourceError> {
-    let server = access.params.get("server").and_then(Value::as_str).unwrap_or_default();
+    let server = host(access);
     if server == UNREACHABLE {
         let error = SourceError::transient(SourceErrorKind::Unreachable, format!("could not connect to {server}:3306"));
         return Err(error.with_hint("check the host name, the port and the firewall between"));
@@ -122,7 +165,7 @@ fn server() -> ServerInfo {
 }
 
 fn orders(table: &str, preview_rows: Option<u32>) -> Result<ExploredTable, SourceError> {
-    if !matches!(table, "shop.orders" | "orders") {
+    if !matches!(table, "shop.orders" | "orders" | FAILING) {
         let message = format!("the table {table} does not exist or is not visible to this account");
         return Err(SourceError::definite(SourceErrorKind::UnknownTable, message));
     }
@@ -171,11 +214,30 @@ fn mysql_spec() -> Value {
                 "required": ["tableName"],
             },
         },
-        "attributes": { "category": "Databases", "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true },
+        "attributes": { "category": "Databases", "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true,
+            "filterAtSource": {
+                "enabled": true,
+                "queryLanguage": "SQL",
+                "logicalOperators": ["and", "or", "not"],
+                "comparisonOperators": ["=", "!=", "<", "<=", ">", ">=", "like", "in"],
+                "columnNameEscapeChar": "`",
+                "valueEscapeChar": "'",
+            },
+        },
     })
 }
 
-/// Lands a thousand rows in one file, without any.
+fn mariadb_spec() -> Value {
+    let mut spec = mysql_spec();
+    spec["id"] = json!(MARIADB);
+    spec["name"] = json!("maria-db");
+    spec["attributes"]["connectorName"] = json!("MariaDB");
+    let Some(attributes) = spec["attributes"].as_object_mut() else { unreachable!("written as an object") };
+    attributes.remove("filterAtSource");
+    spec
+}
+
+/// Lands a thousand rows in one file, without any; nothing of the table [`FAILING`].
 pub(crate) struct FakeExecutor;
 
 impl Executor for FakeExecutor {
@@ -185,10 +247,15 @@ impl Executor for FakeExecutor {
 
     fn land<'a>(
         &'a self,
-        _: RunJob,
+        job: RunJob,
         _: mpsc::Sender<RunEvent>,
         _: CancellationToken,
     ) -> BoxFuture<'a, Result<Landed, JobError>> {
+        if job.read.table == FAILING {
+            let message = "could not read the table shop.failing: it is marked as crashed".to_owned();
+            let failure = Failure { stage: Stage::Source, message, hint: Some("repair the table".to_owned()) };
+            return ready(Err(JobError::Definite(failure))).boxed();
+        }
         let file = LandedFile {
             path: "part-00000.parquet".into(),
             size_bytes: 30_720,

@@ -32,8 +32,7 @@ async fn an_unknown_route_is_a_problem_of_its_service() {
     let call = |target: &str| world.open(Method::GET, target).header("x-request-id", "r");
     assert_answer("unknown_route", &call(&format!("{FLOW}/rivers")).send().await);
     assert_answer("unknown_route_of_a_neighbour", &call("/data/foundation/import/batches").send().await);
-    for reserved in
-        ["/data/foundation/access-control/acl", "/data/infrastructure/observability/insights/metrics", "/", "/docs/"]
+    for reserved in ["/data/foundation/access-control/acl", "/data/infrastructure/observability/insights/metrics", "/"]
     {
         assert_eq!(call(reserved).send().await.status, StatusCode::NOT_FOUND, "{reserved}");
     }

@@ -2,14 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod abuse;
 mod access;
+mod answer;
 mod bad_input;
 mod catalog;
+mod connections;
+mod contract;
 mod coverage;
+mod description;
+mod docs;
+mod errors;
 mod fakes;
+mod flows;
 mod frame;
 mod habits;
+mod recorded;
 mod runs;
+mod search;
+mod socket;
+mod source_and_target;
+mod specs;
+mod steady;
 mod tokens;
 mod tutorial;
 mod wire;

@@ -1,15 +1,9 @@
 //! Over a real socket: what the HTTP library alone would refuse.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use headwaters_api::TolerantListener;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
 
+use crate::socket::{Listening, read_answer, send};
 use crate::world::{FLOW, World};
 
 /// How the headers of token, key and organisation are written.
@@ -23,45 +17,9 @@ async fn ask(stream: &mut TcpStream, world: &World, target: &str, names: Names) 
         "GET {target} HTTP/1.1\r\nHost: localhost\r\n{authorization}: Bearer {}\r\n{key}: {}\r\n{org}: {}\r\n\r\n",
         world.token, world.credentials.client_id, world.credentials.org_id
     );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            if body.len() >= length.parse::<usize>().unwrap() {
-                return (head.lines().next().unwrap().to_owned(), serde_json::from_str(body).unwrap());
-            }
-        }
-        let mut part = [0; 4096];
-        let read = stream.read(&mut part).await.unwrap();
-        assert!(read > 0, "the connection was closed: {text}");
-        answer.extend_from_slice(&part[..read]);
-    }
-}
-
-/// A server of this world on a port of its own.
-struct Listening {
-    address: SocketAddr,
-    stop: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
-}
-
-impl Listening {
-    async fn start(world: &World) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let server = axum::serve(TolerantListener::new(listener), world.router.clone())
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
-        Self { address, stop, server: tokio::spawn(server.into_future()) }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.server).await.unwrap().unwrap().unwrap();
-    }
+    send(stream, &request).await;
+    let (head, body) = read_answer(stream).await.unwrap();
+    (head.lines().next().unwrap().to_owned(), serde_json::from_str(&body).unwrap())
 }
 
 #[tokio::test]

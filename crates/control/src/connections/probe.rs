@@ -19,6 +19,7 @@ use crate::Control;
 use crate::access::Caller;
 use crate::error::{Cause, CommandError, clipped};
 use crate::source_connections::check_filter;
+use crate::specs::KnownConnection;
 
 /// How long a try of a connection may take; the source takes the connection's own time-out where that is shorter.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -85,8 +86,8 @@ impl Control {
     /// filter's own, `Driver`, `NoColumns`.
     pub async fn explore(&self, caller: &Caller, id: &str, request: ExploreRequest) -> Result<Explored, CommandError> {
         let connection = self.get::<Connection>(caller, id).await?;
-        let question = Question::read(&request)?;
         let known = self.specs.connection(connection.body.connection_spec.id, "")?;
+        let question = Question::read(&request, known)?;
         if !known.spec.is_source() {
             let reason = format!("{} holds no tables to explore", known.spec.label());
             return Err(CommandError::invalid(Cause::NotExplorable, "", reason));
@@ -131,7 +132,7 @@ enum Question {
 }
 
 impl Question {
-    fn read(request: &ExploreRequest) -> Result<Self, CommandError> {
+    fn read(request: &ExploreRequest, known: &KnownConnection) -> Result<Self, CommandError> {
         let missing = |name: &str| format!("the query parameter `{name}` is missing");
         let Some(object_type) = request.object_type.as_deref().filter(|kind| !kind.is_empty()) else {
             return Err(CommandError::invalid(Cause::ParameterMissing, "", missing("objectType")));
@@ -145,7 +146,7 @@ impl Question {
                 let filter =
                     request.filters.as_deref().filter(|text| !text.is_empty()).map(decode_filters).transpose()?;
                 if let Some(filter) = &filter {
-                    check_filter(filter, "filters")?;
+                    check_filter(known, filter, "filters")?;
                 }
                 Ok(Self::Table { path, preview_rows: request.preview.then_some(PREVIEW_ROWS_MAX), filter })
             }
@@ -178,9 +179,11 @@ fn decode_filters(text: &str) -> Result<Value, CommandError> {
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+    use headwaters_model::spec::MYSQL;
     use serde_json::json;
 
     use super::*;
+    use crate::specs::fixture::specs;
 
     #[test]
     fn filters_are_read_in_every_alphabet() {
@@ -208,6 +211,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_depends_on_the_object_type() {
+        let specs = specs();
+        let known = specs.connection(MYSQL, "").unwrap();
         let ask = |object_type: &str, object: Option<&str>, preview| {
             let request = ExploreRequest {
                 object_type: Some(object_type.into()),
@@ -215,7 +220,7 @@ mod tests {
                 preview,
                 filters: None,
             };
-            Question::read(&request)
+            Question::read(&request, known)
         };
         assert_eq!(ask("ROOT", None, false).unwrap(), Question::Root);
         let table = |preview_rows| Question::Table { path: "shop.orders".into(), preview_rows, filter: None };
@@ -223,6 +228,6 @@ mod tests {
         assert_eq!(ask("TABLE", Some("shop.orders"), true).unwrap(), table(Some(PREVIEW_ROWS_MAX)));
         assert_eq!(ask("table", None, false).unwrap_err().cause(), Cause::ObjectMissing);
         assert_eq!(ask("folder", None, false).unwrap_err().cause(), Cause::ObjectType);
-        assert_eq!(Question::read(&ExploreRequest::default()).unwrap_err().cause(), Cause::ParameterMissing);
+        assert_eq!(Question::read(&ExploreRequest::default(), known).unwrap_err().cause(), Cause::ParameterMissing);
     }
 }

@@ -1,17 +1,21 @@
-//! The rules of a new flow, in the documented order (flow-service.md 16.1, 16.2, 16.4, 16.5). No IO.
+//! The rules of a flow, in the documented order (flow-service.md 9, 16.1, 16.2, 16.4, 16.5). No IO.
 
 use headwaters_model::data_set::DataSet;
-use headwaters_model::resource::{Resource, State};
+use headwaters_model::flow::Flow;
+use headwaters_model::resource::{Kind, Resource, State};
 use headwaters_model::schedule::{Schedule, ScheduleError, ScheduleRules};
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::spec::SpecRef;
 use headwaters_model::target_connection::TargetConnection;
+use headwaters_model::window::DeltaColumn;
 use serde_json::{Map, Value};
 
 use super::commands::CreateFlow;
+use super::transformations::check_transformations;
 use crate::connections::spec_ref;
-use crate::error::{Cause, CommandError, clipped};
-use crate::life_cycle::state_of_new;
+use crate::error::{Cause, CommandError};
+use crate::life_cycle::{comes_into_use, in_use, state_of_new};
+use crate::scheduler::schedule;
 use crate::settings::Settings;
 use crate::specs::{KnownFlow, Specs};
 
@@ -21,6 +25,13 @@ pub(super) struct Named<'a> {
     pub(super) spec: SpecRef,
     pub(super) known: &'a KnownFlow,
     pub(super) state: State,
+    /// Whether it is new or was a draft, and is none any more: then it is checked against all that it refers to.
+    pub(super) comes_into_use: bool,
+    /// The schedule of a flow that is in use already, and is changed.
+    scheduled: Option<Schedule>,
+    /// The delta column that a flow of the frequency once has from its first run on demand; it may stay
+    /// (flow-service.md 17.5).
+    on_demand: Option<DeltaColumn>,
     /// The source connection; none only in a draft.
     pub(super) source: Option<&'a str>,
     /// The target connection; none only in a draft.
@@ -28,13 +39,22 @@ pub(super) struct Named<'a> {
 }
 
 /// The first rules: flow spec, draft, exactly one source and one target connection.
-pub(super) fn named<'a>(specs: &'a Specs, command: &'a CreateFlow) -> Result<Named<'a>, CommandError> {
+pub(super) fn named<'a>(
+    specs: &'a Specs,
+    command: &'a CreateFlow,
+    before: Option<&Resource<Flow>>,
+) -> Result<Named<'a>, CommandError> {
     let (id, version) = spec_ref(command.flow_spec.as_ref(), "/flowSpec")?;
     let known = specs.flow(id, "/flowSpec/id")?;
     let state = state_of_new(command.draft, known.spec.supports_drafts(), known.spec.name())?;
     let source = exactly_one(command.source_connection_ids.as_deref(), "/sourceConnectionIds", command.draft)?;
     let target = exactly_one(command.target_connection_ids.as_deref(), "/targetConnectionIds", command.draft)?;
-    Ok(Named { spec: SpecRef { id, version }, known, state, source, target })
+    let comes_into_use = comes_into_use(before, command.draft);
+    let changed = before.filter(|_| !comes_into_use && !command.draft);
+    let scheduled = changed.and_then(|flow| schedule(&flow.body));
+    let on_demand = changed.filter(|_| scheduled.is_some_and(|schedule| schedule.is_once()));
+    let on_demand = on_demand.and_then(|flow| flow.body.delta_column());
+    Ok(Named { spec: SpecRef { id, version }, known, state, comes_into_use, scheduled, on_demand, source, target })
 }
 
 fn exactly_one<'a>(ids: Option<&'a [String]>, pointer: &str, draft: bool) -> Result<Option<&'a str>, CommandError> {
@@ -54,7 +74,7 @@ impl Named<'_> {
             let reason = format!("{} does not take sources of this connection spec", self.known.spec.name());
             return Err(CommandError::invalid(Cause::NotSupported, pointer, reason));
         }
-        self.check_state(source.state, pointer)
+        self.check_state(source, pointer)
     }
 
     /// The target connection must be the data lake, name a data set, and be in use. Returns the data set.
@@ -67,7 +87,7 @@ impl Named<'_> {
             let reason = format!("{} lands in the data lake only", self.known.spec.name());
             return Err(CommandError::invalid(Cause::WrongTargetSpec, pointer, reason));
         }
-        self.check_state(target.state, pointer)?;
+        self.check_state(target, pointer)?;
         match target.body.data_set_id() {
             None if self.state != State::Draft => {
                 Err(CommandError::invalid(Cause::NoDataSet, pointer, "the target connection names no data set"))
@@ -76,12 +96,8 @@ impl Named<'_> {
         }
     }
 
-    fn check_state(&self, state: State, pointer: &str) -> Result<(), CommandError> {
-        if state == State::Enabled || self.state == State::Draft {
-            return Ok(());
-        }
-        let reason = format!("the connection is in state {}, a flow needs it enabled", state.name());
-        Err(CommandError::invalid(Cause::NotApplicable, pointer, reason))
+    fn check_state<K: Kind>(&self, needed: &Resource<K>, pointer: &str) -> Result<(), CommandError> {
+        if self.comes_into_use { in_use(needed, pointer) } else { Ok(()) }
     }
 
     /// The other rules: transformations, schedule, options, and what must not be there.
@@ -99,7 +115,7 @@ impl Named<'_> {
                 parse_schedule(params, settings)?;
             }
             None if self.state == State::Draft => {}
-            _ => check_schedule(command, settings, now_ms)?,
+            _ => self.check_schedule(command, settings, now_ms.div_euclid(1000))?,
         }
         if let (Some(options), Some(schema)) = (&command.options, &self.known.options) {
             schema.check(options, "/options")?;
@@ -112,38 +128,46 @@ impl Named<'_> {
             }
         }
     }
-}
 
-/// Every transformation has a name and parameters; those that the flow spec knows satisfy its schema.
-fn check_transformations(known: &KnownFlow, entries: &[Value], strict: bool) -> Result<(), CommandError> {
-    for (at, entry) in entries.iter().enumerate() {
-        let pointer = format!("/transformations/{at}");
-        let name = match entry.get("name") {
-            Some(Value::String(name)) if !name.is_empty() => name,
-            None | Some(Value::Null) => return Err(CommandError::missing_field(format!("{pointer}/name"))),
-            Some(_) => {
-                return Err(CommandError::invalid(Cause::InvalidValue, format!("{pointer}/name"), "must be a text"));
+    /// Whether this is the delta column that the flow's runs on demand have.
+    fn keeps(&self, delta: Option<&Value>) -> bool {
+        let delta = delta.and_then(|delta| DeltaColumn::read(delta).ok());
+        self.on_demand.is_some() && self.on_demand == delta
+    }
+
+    /// The schedule against the one that it takes the place of, by its own rules, then together with the delta column.
+    fn check_schedule(&self, command: &CreateFlow, settings: &Settings, now_s: i64) -> Result<(), CommandError> {
+        let nothing = Map::new();
+        let params = command.schedule_params.as_ref().unwrap_or(&nothing);
+        if let Some(before) = &self.scheduled {
+            before.check_change(params, now_s).map_err(schedule_error)?;
+        }
+        let schedule = parse_schedule(params, settings)?;
+        // A start that lies in the past because time went on is as good as it was.
+        if self.scheduled.is_none_or(|before| before.start_s != schedule.start_s) {
+            schedule.check_start(now_s, &rules(settings)).map_err(schedule_error)?;
+        }
+        let copy = command.transformations.iter().flatten().position(|entry| entry["name"] == "Copy");
+        let delta = copy.and_then(|at| command.transformations.as_ref()?.get(at)?.pointer("/params/deltaColumn"));
+        match copy {
+            Some(_) if schedule.is_once() && self.keeps(delta) => Ok(()),
+            Some(at) if schedule.is_once() => {
+                let reason = "frequency once reads the whole table, so it takes no delta column: leave Copy out";
+                Err(CommandError::invalid(Cause::OnceWithDelta, format!("/transformations/{at}"), reason))
             }
-        };
-        let params = match entry.get("params") {
-            Some(Value::Object(params)) => params,
-            None | Some(Value::Null) => return Err(CommandError::missing_field(format!("{pointer}/params"))),
-            Some(_) => {
-                let place = format!("{pointer}/params");
-                return Err(CommandError::invalid(Cause::InvalidValue, place, "must be an object"));
+            None if !schedule.is_once() => {
+                let reason = "a recurring flow of a table needs the transformation Copy with a deltaColumn";
+                Err(CommandError::invalid(Cause::NoDeltaColumn, "/transformations", reason))
             }
-        };
-        match known.transformation(name) {
-            Some(schema) => schema.check(params, &format!("{pointer}/params"))?,
-            None if strict => {
-                let reason = format!("there is no transformation of this name: {}", clipped(name));
-                return Err(CommandError::invalid(Cause::UnknownTransformation, format!("{pointer}/name"), reason));
+            // One that recurs already came from a build that runs it, and can be looked after.
+            _ if !schedule.is_once() && self.scheduled.is_none_or(|before| before.is_once()) => {
+                let reason =
+                    "this build runs flows of the frequency once only: recurring flows come with a later release";
+                Err(CommandError::invalid(Cause::Frequency, "/scheduleParams/frequency", reason))
             }
-            // Stored, echoed and without effect (flow-service.md 16.2).
-            None => {}
+            _ => Ok(()),
         }
     }
-    Ok(())
 }
 
 fn rules(settings: &Settings) -> ScheduleRules {
@@ -155,30 +179,6 @@ fn rules(settings: &Settings) -> ScheduleRules {
 
 fn parse_schedule(params: &Map<String, Value>, settings: &Settings) -> Result<Schedule, CommandError> {
     Schedule::parse(params, &rules(settings)).map_err(schedule_error)
-}
-
-/// The schedule by its own rules, then together with the delta column.
-fn check_schedule(command: &CreateFlow, settings: &Settings, now_ms: i64) -> Result<(), CommandError> {
-    let nothing = Map::new();
-    let schedule = parse_schedule(command.schedule_params.as_ref().unwrap_or(&nothing), settings)?;
-    schedule.check_start(now_ms.div_euclid(1000), &rules(settings)).map_err(schedule_error)?;
-
-    let copy = command.transformations.iter().flatten().position(|entry| entry["name"] == "Copy");
-    match copy {
-        Some(at) if schedule.is_once() => {
-            let reason = "frequency once reads the whole table, so it takes no delta column: leave Copy out";
-            Err(CommandError::invalid(Cause::OnceWithDelta, format!("/transformations/{at}"), reason))
-        }
-        None if !schedule.is_once() => {
-            let reason = "a recurring flow of a table needs the transformation Copy with a deltaColumn";
-            Err(CommandError::invalid(Cause::NoDeltaColumn, "/transformations", reason))
-        }
-        _ if !schedule.is_once() => {
-            let reason = "this build runs flows of the frequency once only: recurring flows come with a later release";
-            Err(CommandError::invalid(Cause::Frequency, "/scheduleParams/frequency", reason))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn schedule_error(error: ScheduleError) -> CommandError {
@@ -193,7 +193,10 @@ fn schedule_error(error: ScheduleError) -> CommandError {
         ScheduleError::InvalidValue { key, .. } => (Cause::InvalidValue, Some(*key)),
         ScheduleError::IntervalNotPositive => (Cause::IntervalNotPositive, Some("interval")),
         ScheduleError::IntervalTooSmall { .. } => (Cause::IntervalTooShort, Some("interval")),
-        ScheduleError::IntervalTooLarge => (Cause::InvalidValue, Some("interval")),
+        ScheduleError::IntervalTooLarge => (Cause::IntervalNotAllowed, Some("interval")),
+        ScheduleError::StartPassed { .. } => (Cause::StartPassed, Some("startTime")),
+        ScheduleError::OnceTooLate => (Cause::OnceTooLate, Some("frequency")),
+        ScheduleError::BackfillTooLate => (Cause::BackfillTooLate, Some("backfill")),
     };
     let pointer = key.map_or_else(|| "/scheduleParams".to_owned(), |key| format!("/scheduleParams/{key}"));
     CommandError::invalid(cause, pointer, error.to_string())
@@ -254,7 +257,7 @@ mod tests {
         let mut command = command();
         change(&mut command);
         let specs = specs();
-        named(&specs, &command)?.check_rest(&command, &Settings::default(), NOW_S * 1000)
+        named(&specs, &command, None)?.check_rest(&command, &Settings::default(), NOW_S * 1000)
     }
 
     fn cause(change: impl FnOnce(&mut CreateFlow)) -> Cause {
@@ -302,22 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_of_transformations_has_its_cause() {
-        let with = |entry: Value| cause(|c| c.transformations = Some(vec![entry]));
-        assert_eq!(with(json!({ "params": {} })), Cause::MissingField);
-        assert_eq!(with(json!({ "name": "Copy" })), Cause::MissingField);
-        assert_eq!(with(json!({ "name": "Copy", "params": {} })), Cause::MissingField);
-        assert_eq!(with(json!({ "name": "Copy", "params": [] })), Cause::InvalidValue);
-        assert_eq!(with(copy()), Cause::OnceWithDelta);
-        check(|c| c.transformations = Some(vec![json!({ "name": "Wash", "params": {} })])).unwrap();
-    }
-
-    #[test]
-    fn an_unknown_transformation_is_refused_only_under_the_strict_switch() {
-        let specs = specs();
-        let known = specs.flow(CRM_TO_AEP, "").unwrap();
-        let refused = check_transformations(known, &[json!({ "name": "Wash", "params": {} })], true).unwrap_err();
-        assert_eq!(refused.cause(), Cause::UnknownTransformation);
+    fn a_flow_that_runs_once_takes_no_delta_column() {
+        assert_eq!(cause(|c| c.transformations = Some(vec![copy()])), Cause::OnceWithDelta);
+        assert_eq!(cause(|c| c.transformations = Some(vec![json!({ "name": "Mapping" })])), Cause::MissingField);
     }
 
     #[test]
@@ -333,6 +323,8 @@ mod tests {
         assert_eq!(with(json!({ "startTime": NOW_S, "frequency": "once", "backfill": true })), Cause::OnceWithBackfill);
         assert_eq!(with(json!({ "startTime": NOW_S, "frequency": "minute", "interval": 14 })), Cause::IntervalTooShort);
         assert_eq!(with(json!({ "startTime": NOW_S, "frequency": "day", "interval": 0 })), Cause::IntervalNotPositive);
+        let beyond = json!({ "startTime": NOW_S, "frequency": "week", "interval": i64::MAX });
+        assert_eq!(with(beyond), Cause::IntervalNotAllowed);
     }
 
     #[test]
@@ -351,7 +343,7 @@ mod tests {
     fn a_draft_may_lack_everything_but_its_spec() {
         let draft = CreateFlow { flow_spec: command().flow_spec, draft: true, ..CreateFlow::default() };
         let specs = specs();
-        let named = named(&specs, &draft).unwrap();
+        let named = named(&specs, &draft, None).unwrap();
         named.check_rest(&draft, &Settings::default(), 0).unwrap();
         assert_eq!((named.state, named.source), (State::Draft, None));
 

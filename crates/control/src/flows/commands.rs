@@ -1,11 +1,13 @@
 //! What can be asked of flows, as plain values (flow-service.md 16).
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::connections::SpecInput;
 
 /// Makes a flow. What is not there is checked by control, not by the caller.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CreateFlow {
     /// Optional in the published schema.
     pub name: Option<String>,
@@ -32,6 +34,7 @@ pub struct CreateFlow {
     /// Stored and echoed.
     pub unified_metadata: Option<Value>,
     /// `state` as sent; forbidden in a new flow.
+    #[serde(skip)]
     pub state: Option<Value>,
     /// Whether it is asked for as a draft.
     pub draft: bool,

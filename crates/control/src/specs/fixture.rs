@@ -46,7 +46,8 @@ impl Sources for OffLine {
                 "properties": { "tableName": { "type": "string" }, "columns": { "type": "array" } },
                 "required": ["tableName"],
             } },
-            "attributes": { "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true },
+            "attributes": { "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true,
+                "filterAtSource": { "enabled": true } },
         })]
     }
 
@@ -61,6 +62,10 @@ impl Sources for OffLine {
     fn masked(&self, access: &SourceAccess) -> Map<String, Value> {
         let secrets = access.secrets.iter().map(|(key, _)| (key.clone(), MASK.into()));
         access.params.clone().into_iter().chain(secrets).collect()
+    }
+
+    fn restored(&self, sent: &Map<String, Value>, _: &SourceAccess) -> Map<String, Value> {
+        sent.clone()
     }
 
     fn probe<'a>(&'a self, _: &'a SourceAccess, _: Duration) -> BoxFuture<'a, Result<ServerInfo, SourceError>> {

@@ -103,6 +103,7 @@ async fn a_token_is_given_only_for_the_right_secret() {
         client_id: Some(world.credentials.client_id.to_string()),
         client_secret: Some(world.credentials.client_secret.clone()),
         scope: Some("openid,AdobeID".into()),
+        request_id: None,
     };
     let issued = world.control.issue_token(request()).await.unwrap();
     assert_eq!(issued.expires_in_seconds, 86_399);

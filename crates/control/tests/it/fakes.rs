@@ -25,6 +25,15 @@ pub(crate) const PASSWORD: &str = "hunter2-river";
 /// The only table of the fake source.
 pub(crate) const TABLE: &str = "shop.orders";
 
+/// Its columns.
+pub(crate) const COLUMNS: [(&str, ColumnType); 5] = [
+    ("id", ColumnType::Long),
+    ("updated_at", ColumnType::DateTime),
+    ("noted", ColumnType::String),
+    ("created_s", ColumnType::Integer),
+    ("paid", ColumnType::Boolean),
+];
+
 /// A database with one table.
 #[derive(Default)]
 pub(crate) struct FakeSources;
@@ -56,7 +65,8 @@ impl Sources for FakeSources {
             "sourceSpec": { "spec": {
                 "type": "object", "properties": { "tableName": text }, "required": ["tableName"],
             } },
-            "attributes": { "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true },
+            "attributes": { "connectorName": "MySQL", "isSource": true, "isDraftModeSupported": true,
+                "filterAtSource": { "enabled": true } },
         })]
     }
 
@@ -82,6 +92,16 @@ impl Sources for FakeSources {
             shown.insert(key, MASK.into());
         }
         shown
+    }
+
+    fn restored(&self, sent: &Map<String, Value>, stored: &SourceAccess) -> Map<String, Value> {
+        let mut restored = sent.clone();
+        for (key, secret) in &stored.secrets {
+            if let Some(value) = restored.get_mut(key).filter(|value| *value == MASK) {
+                *value = secret.expose().into();
+            }
+        }
+        restored
     }
 
     fn probe<'a>(&'a self, access: &'a SourceAccess, _: Duration) -> BoxFuture<'a, Result<ServerInfo, SourceError>> {
@@ -117,9 +137,10 @@ impl Sources for FakeSources {
                 return Err(SourceError::definite(SourceErrorKind::UnknownTable, format!("no table {table}")));
             }
             let row = json!({ "id": 1 }).as_object().cloned().unwrap();
+            let column = |(name, column_type): (&str, ColumnType)| ExploredColumn { name: name.into(), column_type };
             Ok(ExploredTable {
                 path: TABLE.into(),
-                columns: vec![ExploredColumn { name: "id".into(), column_type: ColumnType::Long }],
+                columns: COLUMNS.into_iter().map(column).collect(),
                 preview: preview_rows.map(|_| vec![row]),
             })
         })
@@ -197,6 +218,8 @@ pub(crate) struct FakeExecutor {
     pub(crate) lands: Mutex<VecDeque<Land>>,
     pub(crate) commits: Mutex<VecDeque<Commit>>,
     foreign_marks: Mutex<HashMap<String, Ordinal>>,
+    /// What attempts were told to read.
+    pub(crate) reads: Mutex<Vec<ReadRequest>>,
     /// How often an attempt began to land.
     pub(crate) landings: AtomicUsize,
     /// How often an attempt began to commit.
@@ -274,6 +297,7 @@ impl Executor for FakeExecutor {
         Box::pin(async move {
             let password = job.source.secrets.iter().find(|(key, _)| key == "password").map(|(_, s)| s.expose());
             assert_eq!(password, Some(PASSWORD), "the job brings the secret in clear");
+            self.reads.lock().unwrap().push(job.read.clone());
             self.landings.fetch_add(1, Atomic::SeqCst);
             let step = self.lands.lock().unwrap().pop_front().unwrap_or(Land::Rows(3, 0));
             land(step, events, cancel).await

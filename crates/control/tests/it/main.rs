@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod audit;
+mod change;
 mod fakes;
+mod on_demand;
+mod repeat;
 mod resources;
 mod runs;
 mod world;

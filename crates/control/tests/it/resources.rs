@@ -334,8 +334,9 @@ async fn what_goes_with_something_else_leaves_a_line_too() {
 #[tokio::test]
 async fn specs_are_read_by_id() {
     let world = World::start().await;
-    let spec = world.control.connection_spec(&DATA_LAKE.to_string()).unwrap();
+    let spec = world.control.connection_spec(&world.caller, &DATA_LAKE.to_string()).await.unwrap();
     assert_eq!(spec["name"], "datalake");
-    assert_eq!(world.control.flow_specs(&[]).len(), 1);
-    assert_eq!(world.control.flow_spec("nonsense").unwrap_err().cause(), Cause::Missing);
+    assert_eq!(world.control.flow_specs(&world.caller, &[]).await.unwrap().len(), 1);
+    let unknown = world.control.flow_spec(&world.caller, "nonsense").await.unwrap_err();
+    assert_eq!(unknown.cause(), Cause::Missing);
 }

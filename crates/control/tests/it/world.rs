@@ -289,6 +289,7 @@ pub(crate) async fn token(control: &Control, credentials: &Credentials) -> Secre
         client_id: Some(credentials.client_id.to_string()),
         client_secret: Some(credentials.client_secret.clone()),
         scope: None,
+        request_id: None,
     };
     control.issue_token(request).await.unwrap().access_token
 }

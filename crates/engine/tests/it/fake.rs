@@ -89,6 +89,10 @@ impl Source for FakeSource {
         access.params.clone()
     }
 
+    fn restored(&self, sent: &Map<String, Value>, _: &SourceAccess) -> Map<String, Value> {
+        sent.clone()
+    }
+
     fn probe<'a>(&'a self, _: &'a SourceAccess, _: Duration) -> BoxFuture<'a, Result<ServerInfo, SourceError>> {
         unreachable!("the engine never probes")
     }

@@ -127,6 +127,8 @@ const FLOW_SPEC_FIELDS: &[&str] = &[
     "runSpec",
     "attributes",
     "permissionsInfo",
+    "entitlementInfo",
+    "policy",
 ];
 const DATA_SET_FIELDS: &[&str] = &["name", "description", "schemaRef", "tags", "location", "enableErrorDiagnostics"];
 const BATCH_FIELDS: &[&str] = &["status", "dataSetId", "flowId", "runId"];

@@ -1,5 +1,6 @@
 //! States and the legal moves between them, as data.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -39,9 +40,9 @@ pub enum State {
     DeleteFinalizing,
 }
 
-/// What a client may ask of a resource's state (flow-service.md 10.2).
+/// What a client may ask of a resource beside a change of its fields (flow-service.md 10.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// From draft into use.
     Publish,
@@ -49,6 +50,41 @@ pub enum Action {
     Enable,
     /// From use to rest.
     Disable,
+    /// A run once more, as a new one. No move between states: a run has none.
+    ReTrigger,
+}
+
+/// Why the parameters `op` and `subOp` name no action (flow-service.md 10.2).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// No `op`, or an empty one (1359).
+    #[error("the query parameter `op` is missing: it names the action")]
+    Missing,
+    /// Nothing that the collection offers (1398).
+    #[error("there is no action `{op}` on {collection}: it can be {}", Offered(*collection))]
+    Unknown {
+        /// Which collection.
+        collection: Collection,
+        /// The word of the client, cut where it is very long.
+        op: String,
+    },
+    /// `finalize` and `finalize-update` are the providers' (1402).
+    #[error("only the provider of a connector may finalize what it was asked to do")]
+    Finalize,
+    /// A `subOp` that is none (1435).
+    #[error("the query parameter `subOp` can only be apply, rollback or progress")]
+    SubAction,
+}
+
+/// The actions of a collection in a sentence.
+struct Offered(Collection);
+
+impl fmt::Display for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offered = Action::ALL.into_iter().filter(|action| action.applies_to(self.0));
+        let names: Vec<_> = offered.map(Action::name).collect();
+        f.write_str(&if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+    }
 }
 
 /// The legal moves; whatever is not here is refused with 1422.
@@ -124,6 +160,8 @@ impl FromStr for State {
 }
 
 impl Action {
+    const ALL: [Self; 4] = [Self::Publish, Self::Enable, Self::Disable, Self::ReTrigger];
+
     /// The name of the action: lower case.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -131,25 +169,46 @@ impl Action {
             Self::Publish => "publish",
             Self::Enable => "enable",
             Self::Disable => "disable",
+            Self::ReTrigger => "re-trigger",
         }
     }
 
-    /// Which actions a collection knows at all; flows know all, everything else that has a state only `publish`.
+    /// Which actions a collection offers: runs can be repeated, flows know all moves, everything else that has a state
+    /// only `publish`.
     #[must_use]
     pub fn applies_to(self, collection: Collection) -> bool {
-        collection == Collection::Flows || (self == Self::Publish && collection.has_state())
+        match self {
+            Self::ReTrigger => collection == Collection::Runs,
+            Self::Publish => collection.has_state(),
+            Self::Enable | Self::Disable => collection == Collection::Flows,
+        }
+    }
+
+    /// Reads the query of `POST …/action`: the documented spelling and the one of the published schema alike,
+    /// `re-trigger` and `RE_TRIGGER`.
+    ///
+    /// `subOp` means nothing for the actions that there are; it only has to be one of those published. Finalizing is
+    /// refused whatever stands beside it.
+    pub fn read(collection: Collection, op: Option<&str>, sub_op: Option<&str>) -> Result<Self, ActionError> {
+        const CHARS_MAX: usize = 100;
+        let op = op.map(str::trim).filter(|op| !op.is_empty()).ok_or(ActionError::Missing)?;
+        let normal = normal(op);
+        if matches!(normal.as_str(), "finalize" | "finalize-update") {
+            return Err(ActionError::Finalize);
+        }
+        let known = Self::ALL.into_iter().find(|action| action.applies_to(collection) && action.name() == normal);
+        let unknown = || ActionError::Unknown { collection, op: op.chars().take(CHARS_MAX).collect() };
+        let action = known.ok_or_else(unknown)?;
+        match sub_op.map(self::normal).as_deref() {
+            None | Some("" | "apply" | "rollback" | "progress") => Ok(action),
+            Some(_) => Err(ActionError::SubAction),
+        }
     }
 }
 
-impl FromStr for Action {
-    type Err = UnknownName;
-
-    /// Reads the documented spelling and the one of the published schema: `re-trigger` and `RE_TRIGGER` alike.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let normal = name.to_ascii_lowercase().replace('_', "-");
-        let all = [Self::Publish, Self::Enable, Self::Disable];
-        all.into_iter().find(|action| action.name() == normal).ok_or_else(|| UnknownName(name.to_owned()))
-    }
+/// A word in the documented spelling: lower case, parts joined by `-`.
+fn normal(word: &str) -> String {
+    word.trim().to_ascii_lowercase().replace('_', "-")
 }
 
 #[cfg(test)]
@@ -180,16 +239,37 @@ mod tests {
 
     #[test]
     fn actions_are_read_in_every_spelling() {
-        assert_eq!("PUBLISH".parse(), Ok(Action::Publish));
-        assert_eq!("enable".parse(), Ok(Action::Enable));
-        assert!("finalize".parse::<Action>().is_err());
+        let read = |collection, op, sub_op| Action::read(collection, Some(op), sub_op);
+        assert_eq!(read(Collection::Connections, "PUBLISH", None), Ok(Action::Publish));
+        assert_eq!(read(Collection::Flows, "enable", Some("APPLY")), Ok(Action::Enable));
+        assert_eq!(read(Collection::Flows, "Disable", Some("")), Ok(Action::Disable));
+        assert_eq!(read(Collection::Runs, "RE_TRIGGER", None), Ok(Action::ReTrigger));
+        assert_eq!(read(Collection::Runs, "re-trigger", None), Ok(Action::ReTrigger));
     }
 
     #[test]
-    fn only_flows_can_be_switched_off() {
-        assert!(Action::Disable.applies_to(Collection::Flows));
-        assert!(!Action::Disable.applies_to(Collection::Connections));
-        assert!(Action::Publish.applies_to(Collection::SourceConnections));
-        assert!(!Action::Publish.applies_to(Collection::Runs));
+    fn each_slip_in_the_name_of_an_action_is_told_apart() {
+        let slip = |op, sub_op| Action::read(Collection::Flows, op, sub_op).unwrap_err();
+        assert_eq!((slip(None, None), slip(Some(" "), None)), (ActionError::Missing, ActionError::Missing));
+        for finalize in ["finalize", "FINALIZE", "FINALIZE_UPDATE", "finalize-update"] {
+            assert_eq!(slip(Some(finalize), Some("sideways")), ActionError::Finalize);
+        }
+        assert_eq!(slip(Some("enable"), Some("sideways")), ActionError::SubAction);
+        assert_eq!(
+            slip(Some("explode"), None).to_string(),
+            "there is no action `explode` on flows: it can be publish, enable, disable"
+        );
+        let long = "x".repeat(1000);
+        assert!(slip(Some(&long), None).to_string().len() < 200);
+    }
+
+    #[test]
+    fn each_collection_offers_its_own_actions_only() {
+        let refused = |collection, op| Action::read(collection, Some(op), None).is_err();
+        for collection in [Collection::Connections, Collection::SourceConnections, Collection::TargetConnections] {
+            assert!(!refused(collection, "publish") && refused(collection, "disable"));
+        }
+        assert!(refused(Collection::Runs, "publish") && refused(Collection::Flows, "re-trigger"));
+        assert!(refused(Collection::ConnectionSpecs, "publish"));
     }
 }

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwaters_api::{ApiState, TolerantListener, router};
-use headwaters_control::{Control, Worker};
+use headwaters_api::{ApiState, Server};
+use headwaters_control::{Control, Worker, WorkerExit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::CredentialsFile;
@@ -58,8 +58,8 @@ async fn serve(arguments: Serve, config: &Config, work: tokio::runtime::Handle) 
     let address = listener.local_addr().map_err(|error| CliError::other(error.to_string()))?;
     credentials(&control, &directory, &format!("http://{address}")).await?;
 
-    let state = ApiState::new(control.clone(), Arc::new(move || metrics.render()));
-    let outcome = until_stopped(control, listener, router(state), address).await;
+    let state = ApiState::limited(control.clone(), Arc::new(move || metrics.render()), place::limits(config)?);
+    let outcome = until_stopped(control, Server::new(listener, state), address).await;
     store.close().await;
     outcome
 }
@@ -94,45 +94,87 @@ async fn credentials(control: &Control, directory: &Directory, base_url: &str) -
 }
 
 /// Serves and works; on a signal it stops claiming, answers what is under way and gives its runs their time.
-async fn until_stopped(
-    control: Control,
-    listener: TcpListener,
-    routes: axum::Router,
-    address: SocketAddr,
-) -> Result<(), CliError> {
+async fn until_stopped(control: Control, server: Server, address: SocketAddr) -> Result<(), CliError> {
     let stop = CancellationToken::new();
-    let mut worker = tokio::spawn({
-        let (control, stop) = (control.clone(), stop.clone());
-        async move { Worker::new(control).run(stop).await }
-    });
-    let mut server = tokio::spawn({
-        let stop = stop.clone();
-        let serving = axum::serve(TolerantListener::new(listener), routes);
-        async move { serving.with_graceful_shutdown(stop.cancelled_owned()).await }
-    });
+    let worker = tokio::spawn(Worker::new(control).run(stop.clone()));
+    let server = tokio::spawn(server.run(stop.clone()));
     super::print(&format!("listening on http://{address}"))?;
     tracing::info!(%address, "serving");
+    let worked = both(worker, server, signal::stop(), stop, REQUESTS_DRAIN).await?;
+    if worked.cut_short > 0 {
+        tracing::warn!(runs = worked.cut_short, "runs were cut short; the next start goes on with them");
+    }
+    Ok(())
+}
 
-    // Neither ends by itself while all is well. When one breaks, the other must not go on as if it did not matter.
+/// Lets worker and server go on until the order to stop. Neither ends by itself while all is well: when one breaks, the
+/// other must not go on as if it did not matter. Requests under way get `drain` once the worker has ended.
+async fn both(
+    mut worker: JoinHandle<WorkerExit>,
+    mut server: JoinHandle<()>,
+    order: impl Future<Output = ()>,
+    stop: CancellationToken,
+    drain: Duration,
+) -> Result<WorkerExit, CliError> {
     tokio::select! {
-        () = signal::stop() => tracing::info!("stopping: requests and runs under way get their time"),
+        () = order => tracing::info!("stopping: requests and runs under way get their time"),
         ended = &mut worker => return Err(broken("the worker", ended.err())),
         ended = &mut server => return Err(broken("the listener", ended.err())),
     }
     stop.cancel();
     let worked = worker.await.map_err(|error| broken("the worker", Some(error)))?;
-    if worked.cut_short > 0 {
-        tracing::warn!(runs = worked.cut_short, "runs were cut short; the next start goes on with them");
-    }
     // A client that keeps its connection open must not keep the process alive.
-    match tokio::time::timeout(REQUESTS_DRAIN, server).await {
-        Ok(Ok(Err(error))) => Err(CliError::other(format!("serving broke: {error}"))),
+    match tokio::time::timeout(drain, &mut server).await {
         Ok(Err(error)) => Err(broken("the listener", Some(error))),
-        Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+        Ok(Ok(())) => Ok(worked),
+        Err(_) => {
+            server.abort();
+            Ok(worked)
+        }
     }
 }
 
 fn broken(what: &str, error: Option<JoinError>) -> CliError {
     let why = error.map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
     CliError::other(format!("{what} broke: {why}")).with_hint("the log tells more; a restart goes on with all runs")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_millis(10);
+
+    fn worker_until(stop: &CancellationToken) -> JoinHandle<WorkerExit> {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            WorkerExit { cut_short: 0 }
+        })
+    }
+
+    #[tokio::test]
+    async fn when_the_worker_breaks_the_server_does_not_go_on_alone() {
+        let worker = tokio::spawn(async { panic!("on purpose") });
+        let ended = both(worker, tokio::spawn(pending()), pending(), CancellationToken::new(), DRAIN).await;
+        let error = ended.unwrap_err();
+        assert!(error.message.starts_with("the worker broke"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn when_the_listener_ends_by_itself_the_worker_does_not_go_on_alone() {
+        let stop = CancellationToken::new();
+        let ended = both(worker_until(&stop), tokio::spawn(ready(())), pending(), stop.clone(), DRAIN).await;
+        assert_eq!(ended.unwrap_err().message, "the listener broke: it ended by itself");
+    }
+
+    #[tokio::test]
+    async fn the_order_to_stop_ends_both_even_if_a_client_never_lets_go() {
+        let stop = CancellationToken::new();
+        let ended = both(worker_until(&stop), tokio::spawn(pending()), ready(()), stop.clone(), DRAIN).await;
+        assert_eq!(ended.unwrap(), WorkerExit { cut_short: 0 });
+        assert!(stop.is_cancelled());
+    }
 }

@@ -18,7 +18,7 @@ fn help_teaches_every_command() {
         String::from_utf8(output.stdout).expect("text")
     };
     insta::assert_snapshot!("help", shown(&["--help"]));
-    for command in ["serve", "copy", "explore", "env", "token", "check"] {
+    for command in ["serve", "copy", "explore", "env", "token", "check", "audit"] {
         insta::assert_snapshot!(format!("help-{command}"), shown(&[command, "--help"]));
     }
 }

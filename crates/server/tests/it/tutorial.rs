@@ -5,10 +5,9 @@ use headwaters_testkit::{DatabaseServer, Flavour, ServerOptions};
 use serde_json::{Value, json};
 
 use crate::land::{count, headwaters, output};
+use crate::scene::{RUN_SECONDS_MAX, assert_refused, text};
 
 const MYSQL: &str = "26d738e0-8963-47ea-aadf-c60de735468a";
-/// How long a small run may take.
-const RUN_SECONDS_MAX: u64 = 60;
 
 pub(crate) async fn world() -> World {
     World::options(env!("CARGO_BIN_EXE_headwaters")).start().await.expect("a server")
@@ -85,9 +84,9 @@ async fn what_a_flow_uses_can_not_be_deleted_and_what_is_deleted_is_gone() {
 
     let path = |collection: &str, id: &str| format!("{FLOW_SERVICE}/{collection}/{id}");
     let refused = world.delete(&path("connections", &connection)).await.expect("an answer");
-    assert_eq!((refused.status, code(&refused.body)), (400, "FLOW-1418-400".to_owned()), "{}", refused.body);
+    assert_refused(&refused, "FLOW-1418-400");
     let refused = world.delete(&path("sourceConnections", &copy.source)).await.expect("an answer");
-    assert_eq!((refused.status, code(&refused.body)), (400, "FLOW-1447-400".to_owned()), "{}", refused.body);
+    assert_refused(&refused, "FLOW-1447-400");
 
     for (collection, id) in [
         ("flows", &copy.flow),
@@ -98,7 +97,7 @@ async fn what_a_flow_uses_can_not_be_deleted_and_what_is_deleted_is_gone() {
         let deleted = world.delete(&path(collection, id)).await.expect("an answer");
         assert_eq!((deleted.status, deleted.body), (204, Value::Null), "{collection}");
         let gone = world.get(&path(collection, id)).await.expect("an answer");
-        assert_eq!((gone.status, code(&gone.body)), (404, "FLOW-1439-404".to_owned()), "{collection}");
+        assert_refused(&gone, "FLOW-1439-404");
     }
     let landed = world.get(&format!("{CATALOG}/dataSets/{}", copy.data_set)).await.expect("an answer");
     assert_eq!(landed.status, 200, "the rows stay");
@@ -120,7 +119,7 @@ async fn a_wrong_turn_at_the_source_has_its_documented_code() {
             .post(&format!("{FLOW_SERVICE}/connections"), &connection_body("maria-db", &string))
             .await
             .expect("an answer");
-        assert_eq!((refused.status, code(&refused.body)), (400, "CONNECTOR-1308-400".to_owned()), "{}", refused.body);
+        assert_refused(&refused, "CONNECTOR-1308-400");
         let sentence = text(&refused.body["errorMessage"]);
         assert!(sentence.contains(said), "{sentence}");
         assert!(!refused.body.to_string().contains("hunter2"), "{sentence}");
@@ -130,7 +129,7 @@ async fn a_wrong_turn_at_the_source_has_its_documented_code() {
     for table in ["shop.no_such_table", "no_such_schema.orders"] {
         let path = format!("{FLOW_SERVICE}/connections/{connection}/explore?objectType=table&object={table}");
         let refused = world.get(&path).await.expect("an answer");
-        assert_eq!((refused.status, code(&refused.body)), (400, "CONNECTOR-1330-400".to_owned()), "{}", refused.body);
+        assert_refused(&refused, "CONNECTOR-1330-400");
     }
 }
 
@@ -144,7 +143,7 @@ async fn tls_that_is_demanded_and_not_offered_is_refused_and_the_reverse_too() {
     for (spec, string) in [("maria-db", demanded), ("mysql", plain)] {
         let body = connection_body(spec, &string);
         let refused = world.post(&format!("{FLOW_SERVICE}/connections"), &body).await.expect("an answer");
-        assert_eq!((refused.status, code(&refused.body)), (400, "CONNECTOR-1308-400".to_owned()), "{}", refused.body);
+        assert_refused(&refused, "CONNECTOR-1308-400");
         assert!(text(&refused.body["errorMessage"]).to_lowercase().contains("tls"), "{}", refused.body);
     }
 }
@@ -210,14 +209,6 @@ fn connection_body(spec: &str, string: &str) -> Value {
             "params": { "connectionString": string },
         },
     })
-}
-
-fn code(body: &Value) -> String {
-    text(&body["type"]).rsplit('/').next().unwrap_or_default().to_owned()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn free_port() -> u16 {

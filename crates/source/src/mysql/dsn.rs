@@ -6,6 +6,7 @@
 
 pub(crate) mod grammar;
 mod keys;
+mod restore;
 mod settings;
 mod uri;
 mod values;
@@ -19,6 +20,7 @@ use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use serde_json::{Map, Value};
 
 use self::keys::KeyClass;
+pub use self::restore::restored;
 use self::settings::{CONNECTION_STRING, Settings};
 use self::uri::{Scheme, Uri};
 use super::types::TypeRules;

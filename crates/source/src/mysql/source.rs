@@ -52,6 +52,10 @@ impl Source for MySqlSource {
         dsn::masked(access)
     }
 
+    fn restored(&self, sent: &Map<String, Value>, stored: &SourceAccess) -> Map<String, Value> {
+        dsn::restored(sent, stored)
+    }
+
     fn probe<'a>(
         &'a self,
         access: &'a SourceAccess,

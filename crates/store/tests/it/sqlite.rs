@@ -36,9 +36,11 @@ run_suite!(open:
     a_reader_can_not_write,
     an_indexed_field_is_filtered_like_any_other,
     an_indexed_field_is_paged_like_any_other,
+    a_spec_is_seen_in_every_sandbox_of_its_organisation,
     secrets_open_only_for_their_owner,
     a_deleted_connection_takes_its_secrets_along,
     flows_block_the_deletion_of_what_they_use,
+    the_flows_on_a_source_are_found_page_by_page,
     unused_sources_go_with_their_connection,
     table_names_are_unique_in_a_sandbox,
     an_account_proves_itself_with_its_secret,
@@ -51,6 +53,8 @@ run_suite!(open:
     ordinals_only_grow,
     an_attempt_needs_the_lease,
     settling_moves_everything_at_once,
+    the_kin_of_a_run_are_found_from_each_of_them_and_those_that_landed_are_told,
+    runs_that_landed_what_a_window_covers_are_found,
     settling_a_run_twice_fails_the_second_time,
     a_failure_is_written_only_by_the_holder_of_the_lease,
     what_is_pending_of_a_run_that_is_over_is_found,
@@ -60,6 +64,8 @@ run_suite!(open:
     a_lost_answer_is_found_again,
     flows_are_due_when_their_instant_has_come,
     the_audit_tells_who_did_what,
+    a_refused_login_is_recorded_without_a_sandbox,
+    the_oldest_of_the_audit_is_forgotten_first_and_not_more_than_asked,
 );
 
 #[tokio::test]

@@ -1,20 +1,22 @@
 //! The behaviours that every backend of the store must have. Each is a function over a fresh, opened store.
 
+use headwaters_model::account::{Account, Role};
 use headwaters_model::batch::{Batch, BatchStatus};
 use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::filter::Filter;
 use headwaters_model::flow::Flow;
-use headwaters_model::id::{ClientId, DataSetId};
+use headwaters_model::id::{ClientId, DataSetId, SandboxId, SpecId};
 use headwaters_model::metrics::RunRecord;
 use headwaters_model::offset::Ordinal;
 use headwaters_model::page::{ListQuery, Order};
 use headwaters_model::resource::{Collection, Resource, State};
 use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::sandbox::Scope;
 use headwaters_model::secret::Secret;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_store::{
-    AttemptEnd, AuditEntry, AuditQuery, Claim, Outdated, PendingCommit, Promotion, Settlement, StoreError,
+    AttemptEnd, AuditEntry, AuditQuery, Claim, Outdated, PendingCommit, Promotion, Settlement, SpecName, StoreError,
 };
 use serde_json::json;
 
@@ -152,6 +154,22 @@ pub(crate) async fn an_indexed_field_is_paged_like_any_other(world: &World) {
     assert_eq!(names, ["c", "b", "a", "a"]);
 }
 
+pub(crate) async fn a_spec_is_seen_in_every_sandbox_of_its_organisation(world: &World) {
+    let (id, of) = (SpecId::mint(), Collection::ConnectionSpecs);
+    let mut tx = world.store.write(&world.scope).await.unwrap();
+    tx.put_spec(of, id, &json!({ "id": id, "name": "erp" }), NOW).await.unwrap();
+    tx.put_spec(of, id, &json!({ "id": id, "name": "erp 2" }), NOW + 1).await.unwrap();
+    tx.commit().await.unwrap();
+    let beside = Scope { sandbox: SandboxId::mint(), ..world.scope.clone() };
+    let mut tx = world.store.read(&beside).await.unwrap();
+    assert_eq!(tx.spec(of, id).await.unwrap(), Some(json!({ "id": id, "name": "erp 2" })));
+    assert_eq!(tx.spec(Collection::FlowSpecs, id).await.unwrap(), None);
+    assert_eq!((tx.specs(of).await.unwrap().len(), tx.count_specs(of).await.unwrap()), (1, 1));
+    assert_eq!(tx.spec_names().await.unwrap(), [SpecName { collection: of, id, name: "erp 2".into() }]);
+    drop(tx);
+    assert!(world.store.read(&world.elsewhere).await.unwrap().spec_names().await.unwrap().is_empty());
+}
+
 pub(crate) async fn secrets_open_only_for_their_owner(world: &World) {
     let [mine, other] = [world.add(connection("mine")).await, world.add(connection("other")).await];
     let id = mine.id.to_string();
@@ -187,6 +205,19 @@ pub(crate) async fn flows_block_the_deletion_of_what_they_use(world: &World) {
     assert_eq!(tx.flow_on_connection(connection.id).await.unwrap(), None);
     assert_eq!(tx.flow_on_source(source.id).await.unwrap(), None);
     assert_eq!(tx.flow_on_target(target.id).await.unwrap(), None);
+}
+
+pub(crate) async fn the_flows_on_a_source_are_found_page_by_page(world: &World) {
+    let Pipeline { connection, source: used, target, flow: first, .. } = world.add_pipeline().await;
+    let second = world.add(flow("second", Some(used.id), Some(target.id))).await;
+    let third = world.add(flow("third", Some(used.id), None)).await;
+    let other = world.add(source(connection.id)).await;
+    world.add(flow("other", Some(other.id), None)).await;
+    let mut tx = world.store.read(&world.scope).await.unwrap();
+    let page = tx.flows_on_source(used.id, None, 2).await.unwrap();
+    assert_eq!(page, [first.id, second.id]);
+    assert_eq!(tx.flows_on_source(used.id, Some(second.id), 2).await.unwrap(), [third.id]);
+    assert_eq!(tx.flows_on_source(used.id, Some(third.id), 2).await.unwrap(), []);
 }
 
 pub(crate) async fn unused_sources_go_with_their_connection(world: &World) {
@@ -357,6 +388,62 @@ pub(crate) async fn settling_moves_everything_at_once(world: &World) {
     assert!(matches!(refused, Err(StoreError::Settled(_))), "{refused:?}");
 }
 
+pub(crate) async fn the_kin_of_a_run_are_found_from_each_of_them_and_those_that_landed_are_told(world: &World) {
+    let Pipeline { flow, data_set, .. } = world.add_pipeline().await;
+    let first = world.add_run(&flow, Some(NOW)).await;
+    let claim = world.claim("a", NOW).await.unwrap();
+    settle(world, &claim, &data_set.id, Promotion::Unchanged).await.unwrap();
+    let second = world.add_repeat(&first).await;
+    let third = world.add_repeat(&second).await;
+    let sibling = world.add_repeat(&first).await;
+    let stranger = world.add_run(&flow, None).await;
+
+    let mut tx = world.store.read(&world.scope).await.unwrap();
+    for run in [&first, &second, &third, &sibling] {
+        let kin = tx.kin(run).await.unwrap();
+        let found: Vec<_> = kin.iter().map(|kin| (kin.run.id, kin.landed)).collect();
+        assert_eq!(found, [(first.id, true), (second.id, false), (third.id, false), (sibling.id, false)]);
+    }
+    let alone = tx.kin(&stranger).await.unwrap();
+    assert_eq!(alone.iter().map(|kin| (kin.run.id, kin.landed)).collect::<Vec<_>>(), [(stranger.id, false)]);
+    assert_eq!(tx.waiting_runs(flow.id).await.unwrap(), 4);
+}
+
+pub(crate) async fn runs_that_landed_what_a_window_covers_are_found(world: &World) {
+    let Pipeline { flow, .. } = world.add_pipeline().await;
+    let landed = async |window: Option<(i64, i64)>, rows: u64| {
+        let mut body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
+        body.metrics =
+            json!({ "recordSummary": { "outputRecordCount": rows }, "statusSummary": { "status": "success" } });
+        let window = window.map(|(start, end)| json!({ "windowStart": start, "windowEnd": end }));
+        body.activities = vec![json!({ "durationSummary": { "extensions": window } })];
+        world.add(body).await.id
+    };
+    let (early, late, empty) =
+        (landed(Some((0, 1_000)), 1).await, landed(Some((1_000, 2_000)), 1).await, landed(Some((0, 2_000)), 0).await);
+    let asked = |start_s: i64, end_s: i64| {
+        let params =
+            json!({ "windowStartTime": start_s, "windowEndTime": end_s, "deltaColumn": { "name": "changed" } });
+        let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), params.as_object().cloned());
+        Resource::new(world.scope.clone(), State::Enabled, body, &world.actor, NOW)
+    };
+    let whole = Resource { body: Run { params: None, ..asked(0, 1).body }, ..asked(0, 1) };
+    let found = async |run: &Resource<Run>, limit| {
+        let mut tx = world.store.read(&world.scope).await.unwrap();
+        tx.landed_before(run, limit).await.unwrap().iter().map(|landed| landed.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&asked(0, 1), 9).await, [early]);
+    assert_eq!(found(&asked(1, 2), 9).await, [late]);
+    assert_eq!(found(&asked(0, 2), 9).await, [late, early], "the newest first");
+    assert_eq!(found(&asked(0, 2), 1).await, [late]);
+    assert_eq!(found(&asked(1, 1), 9).await, [], "there is nothing in an empty window");
+    assert_eq!(found(&asked(2, 3), 9).await, []);
+    assert_eq!(found(&whole, 9).await, [late, early]);
+    let whole_before = landed(None, 5).await;
+    assert_eq!(found(&asked(2, 3), 9).await, [whole_before]);
+    assert!(!found(&whole, 9).await.contains(&empty));
+}
+
 pub(crate) async fn settling_a_run_twice_fails_the_second_time(world: &World) {
     let Pipeline { flow, data_set, .. } = world.add_pipeline().await;
     world.add_run(&flow, Some(NOW)).await;
@@ -522,10 +609,44 @@ pub(crate) async fn the_audit_tells_who_did_what(world: &World) {
     let shown: Vec<_> = all.iter().map(|record| (record.action.as_str(), record.allowed)).collect();
     assert_eq!(shown, [("delete", false), ("create", true)]);
     assert_eq!((all[0].user.as_str(), &all[0].resource_id), (world.actor.user.as_str(), &stored.id.to_string()));
-    let late = AuditQuery { since_ms: Some(NOW + 1), resource_id: Some(stored.id.to_string()) };
+    let late =
+        AuditQuery { since_ms: Some(NOW + 1), resource_id: Some(stored.id.to_string()), ..AuditQuery::default() };
     assert_eq!(world.store.audit(&late).await.unwrap().len(), 1);
-    let other = AuditQuery { since_ms: None, resource_id: Some("elsewhere".to_owned()) };
+    let other = AuditQuery { resource_id: Some("elsewhere".to_owned()), ..AuditQuery::default() };
     assert!(world.store.audit(&other).await.unwrap().is_empty());
+    let newest = AuditQuery { limit: 1, ..AuditQuery::default() };
+    assert_eq!(world.store.audit(&newest).await.unwrap(), all[..1]);
+    let place = (all[0].org.as_str(), all[0].sandbox.clone());
+    assert_eq!(place, (world.scope.org.as_str(), world.scope.sandbox.to_string()));
+}
+
+pub(crate) async fn a_refused_login_is_recorded_without_a_sandbox(world: &World) {
+    let account = Account::mint(world.scope.org.clone(), "a", Role::View, NOW);
+    world.store.audit_refused_login(&account, Some("r1"), NOW).await.unwrap();
+    let lines = world.store.audit(&AuditQuery::default()).await.unwrap();
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!((line.action.as_str(), line.collection.as_str(), line.allowed), ("login", "accounts", false));
+    assert_eq!(
+        (line.client.as_str(), line.resource_id.as_str()),
+        (account.client_id.as_str(), account.client_id.as_str())
+    );
+    assert_eq!((line.sandbox.as_str(), line.request_id.as_deref()), ("", Some("r1")));
+}
+
+pub(crate) async fn the_oldest_of_the_audit_is_forgotten_first_and_not_more_than_asked(world: &World) {
+    let account = Account::mint(world.scope.org.clone(), "a", Role::View, NOW);
+    for at_ms in [NOW, NOW + 1, NOW + 2, NOW + 3] {
+        world.store.audit_refused_login(&account, None, at_ms).await.unwrap();
+    }
+    let kept = async || {
+        let lines = world.store.audit(&AuditQuery::default()).await.unwrap();
+        lines.iter().map(|line| line.at_ms - NOW).collect::<Vec<_>>()
+    };
+    assert_eq!(world.store.forget_audit(NOW + 3, 2).await.unwrap(), 2);
+    assert_eq!(kept().await, [3, 2]);
+    assert_eq!(world.store.forget_audit(NOW + 3, 2).await.unwrap(), 1);
+    assert_eq!(world.store.forget_audit(NOW + 3, 2).await.unwrap(), 0);
+    assert_eq!(kept().await, [3]);
 }
 
 /// Settles a claimed run as a success, as control does it.

@@ -82,6 +82,17 @@ impl World {
         run
     }
 
+    /// A run that repeats another, due now.
+    pub(crate) async fn add_repeat(&self, of: &Resource<Run>) -> Resource<Run> {
+        let mut body = Run::scheduled(of.body.flow_id, of.body.flow_spec.clone(), of.body.params.clone());
+        body.parent_flow_run_id = Some(of.id);
+        let run = Resource::new(self.scope.clone(), State::Enabled, body, &self.actor, NOW);
+        let mut tx = self.store.write(&self.scope).await.unwrap();
+        assert!(tx.schedule_run(&run, NOW, None).await.unwrap());
+        tx.commit().await.unwrap();
+        run
+    }
+
     /// Claims the next run for a worker.
     pub(crate) async fn claim(&self, owner: &str, now_ms: i64) -> Option<Claim> {
         self.store.claim_run(owner, now_ms, LEASE).await.unwrap()

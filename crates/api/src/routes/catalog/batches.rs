@@ -30,7 +30,7 @@ impl Shelf for Batch {
 
 /// Lists batches; those of one data set with `dataSet=…`.
 #[utoipa::path(get, path = "/batches", tag = "catalog", params(ListParams),
-    responses((status = 200, description = "an object keyed by id", body = Object)))]
+    responses((status = 200, description = "an object keyed by id")))]
 async fn list_batches(
     State(state): State<ApiState>,
     Caller(caller): Caller,
@@ -42,7 +42,7 @@ async fn list_batches(
 /// Shows a batch, or several.
 #[utoipa::path(get, path = "/batches/{batch_ids}", tag = "catalog",
     params(("batch_ids", description = "an id, or several with `,` between them")),
-    responses((status = 200, description = "an object keyed by id", body = Object)))]
+    responses((status = 200, description = "an object keyed by id")))]
 async fn get_batches(
     State(state): State<ApiState>,
     Caller(caller): Caller,

@@ -94,7 +94,7 @@ type CreatedDataSet = (StatusCode, [(HeaderName, String); 1], Json<[String; 1]>)
 
 /// Lists data sets.
 #[utoipa::path(get, path = "/dataSets", tag = "catalog", params(ListParams),
-    responses((status = 200, description = "an object keyed by id", body = Object)))]
+    responses((status = 200, description = "an object keyed by id")))]
 async fn list_data_sets(
     State(state): State<ApiState>,
     Caller(caller): Caller,
@@ -119,7 +119,7 @@ async fn create_data_set(
 /// Shows a data set, or several.
 #[utoipa::path(get, path = "/dataSets/{data_set_ids}", tag = "catalog",
     params(("data_set_ids", description = "an id, or several with `,` between them")),
-    responses((status = 200, description = "an object keyed by id", body = Object)))]
+    responses((status = 200, description = "an object keyed by id")))]
 async fn get_data_sets(
     State(state): State<ApiState>,
     Caller(caller): Caller,

@@ -4,12 +4,13 @@
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use headwaters_control::{Caller, Cause, CommandError, Control, SpecInput, Stored};
+use headwaters_control::{Caller, Cause, Changeable, CommandError, Control, SpecInput, Stored};
 use headwaters_model::connection::Connection;
-use headwaters_model::etag::Etag;
+use headwaters_model::etag::{Etag, Precondition};
 use headwaters_model::flow::Flow;
 use headwaters_model::page::{ListQuery, Page};
-use headwaters_model::resource::{Kind, Resource};
+use headwaters_model::patch::Patch;
+use headwaters_model::resource::{Action, Collection, Kind, Resource};
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
-use crate::extract::list::Asked;
+use crate::extract::list::Question;
 use crate::extract::query::{Query, shown};
 use crate::service::FLOW_SERVICE;
 use crate::state::ApiState;
@@ -82,10 +83,9 @@ impl Served for Run {
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct ListBody {
     /// Whole documents, as the single `GET` shows them.
-    #[schema(value_type = Vec<Object>)]
     items: Vec<Value>,
     /// Where it goes on; empty on the last page.
     #[serde(rename = "_links")]
@@ -93,7 +93,7 @@ pub(crate) struct ListBody {
 }
 
 /// The links of a page.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize)]
 struct Links {
     /// The next page, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,20 +101,19 @@ struct Links {
 }
 
 /// A link, relative to the base path.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct Link {
-    #[schema(example = "/flows?continuationToken=eyJj")]
     href: String,
 }
 
 /// How many documents match, when only that was asked for.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct CountBody {
     count: u64,
 }
 
 /// The answer of a list: a page, or with `count=true` the number alone (flow-service.md 7.5).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Listed {
     /// A page.
@@ -124,38 +123,71 @@ pub(crate) enum Listed {
 }
 
 /// A single resource, wrapped as every collection wraps it (flow-service.md 5).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct ItemsBody {
     /// Exactly one document.
-    #[schema(value_type = Vec<Object>)]
     items: Vec<Value>,
 }
 
 /// A resource that was written.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct WrittenBody {
     /// Its id.
-    #[schema(example = "0190b7a2-6c1e-7c3a-9d2f-5b1f2f6f9a10")]
     id: String,
     /// Its version, the quotes being part of it.
-    #[schema(example = "\"7e05f181-0000-0200-0000-638e84f40000\"")]
     etag: String,
 }
 
-/// Lists a collection.
+/// Lists or searches a collection.
 pub(crate) async fn list<K: Served>(
     state: &ApiState,
     caller: &Caller,
-    asked: Asked<K>,
+    asked: Question,
 ) -> Result<Json<Listed>, ApiError> {
     if asked.count {
         let count = state.control().count::<K>(caller, &asked.query.filters).await?;
-        return Ok(Json(Listed::Count(CountBody { count })));
+        return Ok(Json(Listed::number(count)));
     }
     let page = K::read_page(state.control(), caller, &asked.query).await?;
-    let items = page.items.iter().map(|resource| asked.fields.of(K::document(resource))).collect();
-    let next = page.next.map(|after| Link { href: asked.link(after) });
-    Ok(Json(Listed::Page(ListBody { items, links: Links { next } })))
+    let items = page.items.iter().map(K::document).collect();
+    Ok(Json(Listed::page(&asked, K::COLLECTION, Page { items, next: page.next })))
+}
+
+impl Listed {
+    /// A page of whole documents, of which the question may have asked for some fields only.
+    pub(crate) fn page(asked: &Question, collection: Collection, page: Page<Value>) -> Self {
+        let items = page.items.into_iter().map(|document| asked.fields.of(document)).collect();
+        let next = page.next.map(|after| Link { href: asked.link(collection, after) });
+        Self::Page(ListBody { items, links: Links { next } })
+    }
+
+    /// The number of matches.
+    pub(crate) fn number(count: u64) -> Self {
+        Self::Count(CountBody { count })
+    }
+}
+
+/// Changes part of a resource.
+pub(crate) async fn patch<K: Changeable>(
+    state: &ApiState,
+    caller: &Caller,
+    id: &str,
+    expected: &Precondition,
+    patch: &Patch,
+) -> Result<Changed, ApiError> {
+    Ok(Changed::of(&state.control().patch::<K>(caller, id, expected, patch).await?))
+}
+
+/// Does to a resource what the query names: `op`, and `subOp`, which means nothing for what can be done here.
+pub(crate) async fn act<K: Changeable>(
+    state: &ApiState,
+    caller: &Caller,
+    id: &str,
+    expected: &Precondition,
+    query: &Query,
+) -> Result<Changed, ApiError> {
+    let action = Action::read(K::COLLECTION, query.last("op"), query.last("subOp")).map_err(CommandError::from)?;
+    Ok(Changed::of(&state.control().act::<K>(caller, id, expected, action).await?))
 }
 
 /// Shows one resource of a collection.
@@ -190,26 +222,86 @@ impl IntoResponse for Item {
 
 /// The answer to a create: 201, id and etag, and where the resource is from now on (flow-service.md 2.4).
 #[derive(Debug)]
-pub(crate) struct Created {
-    body: WrittenBody,
+pub(crate) struct Created<B = WrittenBody> {
+    body: B,
+    etag: Etag,
     location: String,
 }
 
 impl Created {
     /// Of a resource that was just made.
     pub(crate) fn of<K: Kind>(resource: &Resource<K>) -> Self {
-        let id = resource.id.to_string();
+        let (id, etag) = (resource.id.to_string(), resource.etag.clone());
         let location = format!("{FLOW_SERVICE}/{}/{id}", K::COLLECTION.name());
-        Self { body: WrittenBody { id, etag: resource.etag.to_string() }, location }
+        Self { body: WrittenBody { id, etag: etag.to_string() }, etag, location }
+    }
+
+    /// With a body that has more.
+    pub(crate) fn with<B>(self, body: impl FnOnce(WrittenBody) -> B) -> Created<B> {
+        Created { body: body(self.body), etag: self.etag, location: self.location }
     }
 }
 
-impl IntoResponse for Created {
+impl<B: Serialize> IntoResponse for Created<B> {
     fn into_response(self) -> Response {
         let mut headers = HeaderMap::new();
         set(&mut headers, LOCATION, &self.location);
-        set(&mut headers, ETAG, &self.body.etag);
+        set(&mut headers, ETAG, self.etag.as_str());
         (StatusCode::CREATED, headers, Json(self.body)).into_response()
+    }
+}
+
+/// The answer to a change: 200, id and the new etag (flow-service.md 4).
+#[derive(Debug)]
+pub(crate) struct Changed(WrittenBody);
+
+impl Changed {
+    /// Of a resource that was just changed.
+    pub(crate) fn of<K: Kind>(resource: &Resource<K>) -> Self {
+        Self(WrittenBody { id: resource.id.to_string(), etag: resource.etag.to_string() })
+    }
+}
+
+impl IntoResponse for Changed {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, ETAG, &self.0.etag);
+        (headers, Json(self.0)).into_response()
+    }
+}
+
+/// A document that was written, as it is now, not wrapped: specs and runs (flow-service.md 12.4, 17.6).
+#[derive(Debug)]
+pub(crate) struct Bare {
+    status: StatusCode,
+    location: String,
+    etag: Option<Etag>,
+    document: Value,
+}
+
+impl Bare {
+    /// Of a resource that was changed, or that something made.
+    pub(crate) fn of<K: Served>(resource: &Resource<K>) -> Self {
+        let etag = Some(resource.etag.clone());
+        Self { etag, ..Self::unversioned(StatusCode::OK, K::COLLECTION, K::document(resource)) }
+    }
+
+    /// Of a document without a version: a spec.
+    pub(crate) fn unversioned(status: StatusCode, collection: Collection, document: Value) -> Self {
+        let id = document["id"].as_str().unwrap_or_default();
+        let location = format!("{FLOW_SERVICE}/{}/{id}", collection.name());
+        Self { status, location, etag: None, document }
+    }
+}
+
+impl IntoResponse for Bare {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, LOCATION, &self.location);
+        if let Some(etag) = &self.etag {
+            set(&mut headers, ETAG, etag.as_str());
+        }
+        (self.status, headers, Json(self.document)).into_response()
     }
 }
 
@@ -246,6 +338,26 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(serde::de::Error::custom("another type, expected a string")),
     }
+}
+
+/// The query of an action; for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameter; `act` reads it")]
+pub(crate) struct ActionParams {
+    /// What to do, in any case and with `_` or `-`: `publish`, for flows also `enable` and `disable`.
+    #[param(example = "publish")]
+    op: String,
+}
+
+/// The rest of the query of some actions; for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameter; `act` reads it")]
+pub(crate) struct SubActionParams {
+    /// Published, and without a meaning here.
+    #[param(rename = "subOp", example = "apply")]
+    sub_op: Option<String>,
 }
 
 /// The query of a create; for the description of the API.

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use headwaters_control::{AuthInput, CreateConnection};
 use headwaters_model::connection::Connection;
+use headwaters_model::resource::Kind as _;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -15,19 +16,25 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::collection::{self, Created, Item, ItemsBody, Listed, Mode, ModeParams, SpecName, WrittenBody};
+use super::collection::{
+    self, ActionParams, Changed, Created, Item, Listed, Mode, ModeParams, SpecName, SubActionParams,
+};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::body::JsonBody;
-use crate::extract::if_match::IfMatch;
+use crate::extract::body::{JsonBody, OptionalBody, PatchBody};
+use crate::extract::if_match::{IfMatch, MustMatch};
 use crate::extract::list::{Asked, ListParams};
 use crate::extract::path::Id;
+use crate::extract::query::Query;
+use crate::extract::search::{SearchBody, SearchParams};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list_connections, create_connection))
-        .routes(routes!(get_connection, delete_connection))
+        .routes(routes!(get_connection, patch_connection, delete_connection))
+        .routes(routes!(act_on_connection))
+        .routes(routes!(search_connections))
         .merge(probe::routes())
 }
 
@@ -85,18 +92,18 @@ impl NewConnection {
 
 /// Lists base connections.
 #[utoipa::path(get, path = "/connections", tag = "connections", params(ListParams),
-    responses((status = 200, description = "a page, or with `count=true` a number", body = Listed)))]
+    responses((status = 200, description = "a page, or with `count=true` a number")))]
 async fn list_connections(
     State(state): State<ApiState>,
     Caller(caller): Caller,
     asked: Asked<Connection>,
 ) -> Result<Json<Listed>, ApiError> {
-    collection::list(&state, &caller, asked).await
+    collection::list::<Connection>(&state, &caller, asked.question).await
 }
 
 /// Makes a base connection, after a try whether the source lets us in.
 #[utoipa::path(post, path = "/connections", tag = "connections", params(ModeParams), request_body = NewConnection,
-    responses((status = 201, description = "made; `Location` names it", body = WrittenBody)))]
+    responses((status = 201, description = "made; `Location` names it")))]
 async fn create_connection(
     State(state): State<ApiState>,
     Caller(caller): Caller,
@@ -109,7 +116,7 @@ async fn create_connection(
 
 /// Shows a base connection; secrets are masked.
 #[utoipa::path(get, path = "/connections/{connection_id}", tag = "connections", params(("connection_id", description = "its id")),
-    responses((status = 200, description = "the connection", body = ItemsBody)))]
+    responses((status = 200, description = "the connection")))]
 async fn get_connection(State(state): State<ApiState>, Caller(caller): Caller, Id(id): Id) -> Result<Item, ApiError> {
     collection::get::<Connection>(&state, &caller, &id).await
 }
@@ -125,4 +132,44 @@ async fn delete_connection(
 ) -> Result<StatusCode, ApiError> {
     state.control().delete_connection(&caller, &id, expected).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes part of a base connection; new credentials hold for all flows on it from their next run.
+#[utoipa::path(patch, path = "/connections/{connection_id}", tag = "connections", params(("connection_id", description = "its id")),
+    responses((status = 200, description = "changed; `etag` is the new version")))]
+async fn patch_connection(
+    State(state): State<ApiState>,
+    Caller(caller): Caller,
+    Id(id): Id,
+    MustMatch(expected): MustMatch,
+    PatchBody(patch): PatchBody,
+) -> Result<Changed, ApiError> {
+    collection::patch::<Connection>(&state, &caller, &id, &expected, &patch).await
+}
+
+/// Publishes a draft, which is checked like a new base connection.
+#[utoipa::path(post, path = "/connections/{connection_id}/action", tag = "connections",
+    params(("connection_id", description = "its id"), ActionParams, SubActionParams),
+    responses((status = 200, description = "done; `etag` is the new version")))]
+async fn act_on_connection(
+    State(state): State<ApiState>,
+    Caller(caller): Caller,
+    Id(id): Id,
+    IfMatch(expected): IfMatch,
+    query: Query,
+) -> Result<Changed, ApiError> {
+    collection::act::<Connection>(&state, &caller, &id, &expected, &query).await
+}
+
+/// Searches base connections; an empty body finds all.
+#[utoipa::path(post, path = "/connections/search", tag = "connections", params(SearchParams), request_body = SearchBody,
+    responses((status = 200, description = "a page, or with `count: true` a number")))]
+async fn search_connections(
+    State(state): State<ApiState>,
+    Caller(caller): Caller,
+    query: Query,
+    OptionalBody(search): OptionalBody<SearchBody>,
+) -> Result<Json<Listed>, ApiError> {
+    let asked = search.question(&query, Connection::COLLECTION)?;
+    collection::list::<Connection>(&state, &caller, asked).await
 }

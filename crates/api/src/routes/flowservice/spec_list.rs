@@ -1,10 +1,10 @@
-//! The lists of the two read-only catalogues: filtered, never paged (flow-service.md 6, 7.1).
+//! What the two catalogues of specs share: their lists, filtered and never paged (flow-service.md 6, 7.1).
 
 use headwaters_model::filter::Filter;
 use headwaters_model::resource::Collection;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use crate::error::Refusal;
 use crate::extract::list::{Fields, properties};
@@ -24,10 +24,9 @@ pub(crate) struct SpecsParams {
 }
 
 /// All specs that match.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct SpecsBody {
     /// Whole documents.
-    #[schema(value_type = Vec<Object>)]
     items: Vec<Value>,
     /// Always empty: there is one page only.
     #[serde(rename = "_links")]
@@ -35,8 +34,15 @@ pub(crate) struct SpecsBody {
 }
 
 /// The links of the only page.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct NoLinks {}
+
+/// The configurations of a connection or a spec (flow-service.md 12.3).
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ConfigsBody {
+    /// Always empty: databases have none.
+    items: [(); 0],
+}
 
 /// What a list of specs is asked for.
 #[derive(Debug)]
@@ -50,7 +56,7 @@ impl SpecsAsked {
     /// Reads the query of a list of specs.
     pub(crate) fn read(query: &Query, collection: Collection) -> Result<Self, Refusal> {
         query.only(&PARAMETERS)?;
-        let (filters, fields) = properties(query, collection)?;
+        let (filters, fields) = properties(query.all("property"), collection)?;
         Ok(Self { filters, fields })
     }
 

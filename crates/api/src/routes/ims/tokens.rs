@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ImsBody};
 use crate::extract::body;
 use crate::extract::query::Query;
+use crate::frame::RequestId;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
@@ -61,6 +62,7 @@ impl FromRequest<ApiState> for Ask {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let query = Query::parse(request.uri().query().unwrap_or_default().as_bytes());
+        let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
         let form = Query::parse(&body::read(request, state).await?);
         let field = |name| form.last(name).or_else(|| query.last(name)).filter(|value| !value.is_empty());
         Ok(Self(TokenRequest {
@@ -68,6 +70,7 @@ impl FromRequest<ApiState> for Ask {
             client_id: field("client_id").map(str::to_owned),
             client_secret: field("client_secret").map(Secret::new),
             scope: field("scope").map(str::to_owned),
+            request_id,
         }))
     }
 }

@@ -49,6 +49,18 @@ pub(crate) fn pairs(text: &str) -> Result<Vec<Pair>, GrammarError> {
     }
 }
 
+/// Writes a value so that [`pairs`] reads it back: bare where that is possible, else quoted.
+pub(crate) fn quoted(value: &str) -> String {
+    let bare = !value.starts_with(['\'', '"', '='])
+        && value.trim().len() == value.len()
+        && !value.chars().any(|c| c == ';' || c.is_control());
+    match (bare, value.contains('\'')) {
+        (true, _) => value.to_owned(),
+        (false, false) => format!("'{value}'"),
+        (false, true) => format!("\"{}\"", value.replace('"', "\"\"")),
+    }
+}
+
 struct Scanner<'a> {
     text: &'a str,
     rest: Peekable<CharIndices<'a>>,
@@ -163,20 +175,8 @@ impl Scanner<'_> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Writes a value so that [`pairs`] reads it back: bare where that is possible, else quoted.
-    pub(crate) fn quoted_value(value: &str) -> String {
-        let bare = !value.starts_with(['\'', '"', '='])
-            && value.trim().len() == value.len()
-            && !value.chars().any(|c| c == ';' || c.is_control());
-        match (bare, value.contains('\'')) {
-            (true, _) => value.to_owned(),
-            (false, false) => format!("'{value}'"),
-            (false, true) => format!("\"{}\"", value.replace('"', "\"\"")),
-        }
-    }
 
     fn read(text: &str) -> Vec<(String, String)> {
         pairs(text).unwrap().into_iter().map(|pair| (pair.key, pair.value)).collect()
@@ -231,7 +231,7 @@ pub(crate) mod tests {
     proptest::proptest! {
         #[test]
         fn a_value_written_is_the_value_read(value in "[^\0]{0,40}") {
-            let text = format!("Pwd={};Server=h", quoted_value(&value));
+            let text = format!("Pwd={};Server=h", quoted(&value));
             let pairs = pairs(&text).unwrap();
             proptest::prop_assert_eq!(&pairs[0].value, &value);
             proptest::prop_assert_eq!(&pairs[1].value, "h");

@@ -152,7 +152,7 @@ fn errors_name_key_and_offset_and_never_a_value() {
 fn hard_passwords_arrive_as_they_are() {
     let long = "x".repeat(128);
     for password in ["; = \" ' { } \\ %", " edge ", "🙂🔑", "", "==", "'", "\"", "a;b='c'\"d\"", "%41", &long] {
-        let text = format!("Server=h;UID=u;PWD={};Port=3307", grammar::tests::quoted_value(password));
+        let text = format!("Server=h;UID=u;PWD={};Port=3307", grammar::quoted(password));
         assert_eq!(read(&text).connect.password.expose(), password);
         let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
         assert_eq!(read(&format!("mysql://u:{encoded}@h/db")).connect.password.expose(), password);
@@ -319,7 +319,7 @@ proptest! {
         database in "[^\\x00]{0,20}",
         port in 1_u16..,
     ) {
-        let quoted = grammar::tests::quoted_value;
+        let quoted = grammar::quoted;
         let text = format!(
             "Server=h;Port={port};UID={};PWD={};Database={}",
             quoted(&user), quoted(&password), quoted(&database)

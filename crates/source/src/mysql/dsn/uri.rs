@@ -234,6 +234,17 @@ impl<'a> Uri<'a> {
         self.password.iter().cloned().chain(in_query.map(|(_, value)| value.clone())).collect()
     }
 
+    /// The keys that act with their values, percent-decoded, and the bytes that hold each value.
+    pub(crate) fn acting_values(&self) -> Vec<(Key, String, Range<usize>)> {
+        let password = self.password.iter().map(|span| (Key::Password, self.decoded(span), span.clone()));
+        let given = self.query.iter().filter(|(name, value)| value.start > name.end);
+        let in_query = given.filter_map(|(name, span)| match self.setting(name, span) {
+            Setting::Acts { key, value, .. } => Some((key, value, span.clone())),
+            _ => None,
+        });
+        password.chain(in_query).collect()
+    }
+
     fn setting(&self, name: &Range<usize>, value: &Range<usize>) -> Setting {
         let (name, offset, value) = (self.decoded(name), self.offset(name.start), self.decoded(value));
         let lower = name.to_lowercase();

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use headwaters_control::{ExploreRequest, Explored, TestOutcome};
+use headwaters_model::connection::Connection;
 use headwaters_model::explore::ListedTable;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,10 +15,14 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::path::Id;
 use crate::extract::query::Query;
+use crate::routes::flowservice::spec_list::ConfigsBody;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(test_connection)).routes(routes!(explore_connection))
+    OpenApiRouter::new()
+        .routes(routes!(test_connection))
+        .routes(routes!(explore_connection))
+        .routes(routes!(configs_of_connection))
 }
 
 /// How a test went.
@@ -79,6 +84,12 @@ struct ExploreParams {
     preview: Option<bool>,
     /// A row filter for the preview: base64 of a PQL document.
     filters: Option<String>,
+    /// Published, and about files only: ignored.
+    #[param(rename = "FileType")]
+    file_type: Option<String>,
+    /// Published, and about files only: ignored.
+    #[param(rename = "CompressionType")]
+    compression_type: Option<String>,
 }
 
 /// Opens a connection with the stored credentials and says how that went.
@@ -95,7 +106,7 @@ async fn test_connection(
 /// Lists the tables of a source, or shows one of them.
 #[utoipa::path(get, path = "/connections/{connection_id}/explore", tag = "connections",
     params(("connection_id", description = "its id"), ExploreParams),
-    responses((status = 200, description = "an array of tables and views, or one table", body = Value)))]
+    responses((status = 200, description = "an array of tables and views, or one table")))]
 async fn explore_connection(
     State(state): State<ApiState>,
     Caller(caller): Caller,
@@ -113,4 +124,16 @@ async fn explore_connection(
         Explored::Root(tables) => tables.iter().map(ListedTable::to_wire).collect(),
         Explored::Table(table) => table.to_wire(),
     }))
+}
+
+/// Lists the configurations of a connection: databases have none.
+#[utoipa::path(get, path = "/connections/{connection_id}/configs", tag = "connections", params(("connection_id", description = "its id")),
+    responses((status = 200, description = "an empty list")))]
+async fn configs_of_connection(
+    State(state): State<ApiState>,
+    Caller(caller): Caller,
+    Id(id): Id,
+) -> Result<Json<ConfigsBody>, ApiError> {
+    state.control().get::<Connection>(&caller, &id).await?;
+    Ok(Json(ConfigsBody::default()))
 }

@@ -1,0 +1,225 @@
+//! Changing flows: schedules, and what enable and disable mean for runs (flow-service.md 9, 10, 16.4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwaters_model::page::ListQuery;
+use headwaters_model::run::RunStatus;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::fakes::Land;
+
+const NOW_S: i64 = NOW_MS / 1000;
+
+fn copy() -> Value {
+    json!([{ "name": "Copy", "params": { "deltaColumn": { "name": "updated_at" } } }])
+}
+
+impl World {
+    /// When a flow is due next.
+    pub(super) async fn due_ms(&self, flow: &str) -> Option<i64> {
+        self.store.read(&self.caller.scope).await.unwrap().next_due(flow.parse().unwrap()).await.unwrap()
+    }
+
+    async fn set_due_ms(&self, flow: &str, due_ms: i64) {
+        let mut tx = self.store.write(&self.caller.scope).await.unwrap();
+        tx.set_next_due(flow.parse().unwrap(), Some(due_ms)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// A flow that starts in an hour.
+    async fn later_flow(&self) -> String {
+        let mut command = self.flow_command().await;
+        command.schedule_params = json!({ "startTime": NOW_S + 3600, "frequency": "once" }).as_object().cloned();
+        self.control.create_flow(&self.caller, command).await.unwrap().id.to_string()
+    }
+
+    /// A flow that runs every hour since `start_s`: one of another build, for this one makes none.
+    async fn hourly_flow(&self, start_s: i64) -> String {
+        let id = self.later_flow().await;
+        self.write::<Flow>(&id, |flow| {
+            let schedule = json!({ "startTime": start_s.to_string(), "frequency": "hour", "interval": "1" });
+            flow.body.schedule_params = schedule.as_object().cloned();
+            flow.body.transformations = copy().as_array().cloned().unwrap();
+        })
+        .await;
+        id
+    }
+
+    async fn runs(&self) -> usize {
+        self.control.runs(&self.caller, &ListQuery::all()).await.unwrap().items.len()
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_is_at_rest_is_not_due() {
+    let world = World::start().await;
+    let id = world.later_flow().await;
+    let disabled = world.act::<Flow>(&id, Action::Disable).await.unwrap();
+    assert_eq!((disabled.state, disabled.body.last_operation.operation.as_str()), (State::Disabled, "disable"));
+    assert_eq!(world.due_ms(&id).await, None);
+    let patch = json!([replace("/scheduleParams/startTime", NOW_S + 60)]);
+    world.patch::<Flow>(&id, patch).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, None, "nor when its schedule changes");
+    assert_eq!(world.act::<Flow>(&id, Action::Disable).await.unwrap_err().cause(), Cause::NotApplicable);
+
+    let worker = world.worker();
+    world.clock.advance(Duration::from_secs(120));
+    let enabled = world.act::<Flow>(&id, Action::Enable).await.unwrap();
+    assert_eq!((enabled.state, enabled.body.last_operation.operation.as_str()), (State::Enabled, "enable"));
+    assert_eq!(world.finished().await.body.status(), RunStatus::Success, "the instant that it missed");
+    worker.stop().await;
+    assert_eq!(world.act::<Flow>(&id, Action::Enable).await.unwrap_err().cause(), Cause::NotApplicable);
+    assert_eq!(world.acts(&id).await, ["enable", "update", "disable", "create"]);
+}
+
+#[tokio::test]
+async fn a_flow_that_has_run_once_does_not_run_twice() {
+    let world = World::start().await;
+    let id = world.flow().await.id.to_string();
+    let worker = world.worker();
+    world.finished().await;
+    world.act::<Flow>(&id, Action::Disable).await.unwrap();
+    world.act::<Flow>(&id, Action::Enable).await.unwrap();
+    let settled = async {
+        while world.due_ms(&id).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), settled).await.expect("the scheduler finds the run in time");
+    worker.stop().await;
+    assert_eq!((world.runs().await, world.executor.table().rows), (1, 3));
+}
+
+#[tokio::test]
+async fn a_run_in_progress_outlives_the_end_of_its_flows_use() {
+    let world = World::start().await;
+    let go_on = Arc::new(Notify::new());
+    world.executor.on_land([Land::Stalled(go_on.clone())]);
+    let id = world.flow().await.id.to_string();
+    let worker = world.worker();
+    world.landings(1).await;
+    world.act::<Flow>(&id, Action::Disable).await.unwrap();
+    go_on.notify_one();
+    assert_eq!(world.finished().await.body.status(), RunStatus::Success);
+    worker.stop().await;
+    let flow = world.read::<Flow>(&id).await;
+    assert_eq!((flow.state, flow.body.last_run_details.unwrap().state), (State::Disabled, RunStatus::Success));
+}
+
+#[tokio::test]
+async fn a_patch_keeps_what_runs_have_written() {
+    let world = World::start().await;
+    let id = world.flow().await.id.to_string();
+    let before = world.read::<Flow>(&id).await;
+    let worker = world.worker();
+    world.finished().await;
+    worker.stop().await;
+    let details = world.read::<Flow>(&id).await.body.last_run_details;
+    assert!(details.is_some());
+    let rename = Patch::parse(json!([replace("/name", "other")])).unwrap();
+    let patched = world.control.patch::<Flow>(&world.caller, &id, &version(&before.etag), &rename).await.unwrap();
+    assert_eq!(patched.body.last_run_details, details, "a run makes no new version");
+    assert_eq!(world.read::<Flow>(&id).await.body.last_run_details, details);
+}
+
+#[tokio::test]
+async fn a_flow_that_has_not_started_can_be_moved() {
+    let world = World::start().await;
+    let id = world.later_flow().await;
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 3_600_000));
+    let start = |start_s: i64| json!([replace("/scheduleParams/startTime", start_s.to_string())]);
+    let patched = world.patch::<Flow>(&id, start(NOW_S + 60)).await.unwrap();
+    assert_eq!(patched.document()["scheduleParams"]["startTime"], (NOW_S + 60).to_string(), "echoed as it was sent");
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 60_000));
+    assert_eq!(world.refused::<Flow>(&id, start(NOW_S - 301)).await, Cause::StartInPast);
+    let recurring = json!([
+        replace("/scheduleParams/frequency", "hour"),
+        add("/scheduleParams/interval", 1),
+        add("/transformations", copy()),
+    ]);
+    let refused = world.patch::<Flow>(&id, recurring).await.unwrap_err();
+    assert!(refused.cause() == Cause::Frequency && refused.to_string().contains("frequency once only"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_has_started_can_not_be_moved_but_otherwise_changed() {
+    let world = World::start().await;
+    let id = world.later_flow().await;
+    world.clock.advance(Duration::from_secs(2 * 3600));
+    for state in [State::Enabled, State::Disabled] {
+        let later = json!([replace("/scheduleParams/startTime", NOW_S + 4 * 3600)]);
+        assert_eq!(world.refused::<Flow>(&id, later).await, Cause::StartPassed, "{state:?}");
+        // The start lies in the past by now, which is no fault of a patch that leaves it.
+        world.patch::<Flow>(&id, json!([replace("/name", state.name())])).await.unwrap();
+        let same = json!([replace("/scheduleParams/startTime", NOW_S + 3600)]);
+        world.patch::<Flow>(&id, same).await.unwrap();
+        if state == State::Enabled {
+            assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 3_600_000), "it waits for the scheduler");
+            world.act::<Flow>(&id, Action::Disable).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rhythm_of_a_recurring_flow_can_change_at_any_time_but_not_its_beginning() {
+    let world = World::start().await;
+    let id = world.hourly_flow(NOW_S - 1800).await;
+    for (patch, cause) in [
+        (replace("/scheduleParams/startTime", NOW_S + 60), Cause::StartPassed),
+        (replace("/scheduleParams/frequency", "once"), Cause::OnceTooLate),
+        (add("/scheduleParams/backfill", false), Cause::BackfillTooLate),
+        (replace("/scheduleParams/interval", 0), Cause::IntervalNotPositive),
+        (replace("/scheduleParams/frequency", "fortnight"), Cause::Frequency),
+        (remove("/transformations/0"), Cause::NoDeltaColumn),
+    ] {
+        assert_eq!(world.refused::<Flow>(&id, json!([patch])).await, cause, "{patch}");
+        world.write::<Flow>(&id, |flow| flow.state = State::Disabled).await;
+        assert_eq!(world.refused::<Flow>(&id, json!([patch])).await, cause, "at rest: {patch}");
+        world.write::<Flow>(&id, |flow| flow.state = State::Enabled).await;
+    }
+    world.set_due_ms(&id, NOW_MS + 1_800_000).await;
+    world.patch::<Flow>(&id, json!([replace("/name", "x"), add("/scheduleParams/backfill", "true")])).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 1_800_000));
+    let patch = json!([replace("/scheduleParams/frequency", "minute"), replace("/scheduleParams/interval", "20")]);
+    world.patch::<Flow>(&id, patch).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 600_000), "every 20 minutes from the start");
+    world.set_due_ms(&id, NOW_MS - 1000).await;
+    world.patch::<Flow>(&id, json!([replace("/scheduleParams/interval", 30)])).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS - 1000), "an instant that has come keeps its turn");
+
+    world.act::<Flow>(&id, Action::Disable).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    world.act::<Flow>(&id, Action::Enable).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 1_800_000), "it goes on at its next instant");
+}
+
+#[tokio::test]
+async fn a_recurring_flow_that_has_not_started_becomes_once_in_one_patch() {
+    let world = World::start().await;
+    let id = world.hourly_flow(NOW_S + 3600).await;
+    let (once, interval, delta) = (
+        replace("/scheduleParams/frequency", "once"),
+        remove("/scheduleParams/interval"),
+        replace("/transformations", json!([])),
+    );
+    assert_eq!(world.refused::<Flow>(&id, json!([once])).await, Cause::OnceWithInterval);
+    assert_eq!(world.refused::<Flow>(&id, json!([once, interval])).await, Cause::OnceWithDelta);
+    let backfill = add("/scheduleParams/backfill", true);
+    assert_eq!(world.refused::<Flow>(&id, json!([once, interval, backfill, delta])).await, Cause::OnceWithBackfill);
+    world.patch::<Flow>(&id, json!([once, interval, delta])).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 3_600_000));
+}
+
+#[tokio::test]
+async fn a_recurring_draft_is_not_published_by_this_build() {
+    let world = World::start().await;
+    let id = world.later_flow().await;
+    world.write::<Flow>(&id, |flow| flow.state = State::Draft).await;
+    let hourly = json!({ "startTime": NOW_S + 3600, "frequency": "hour", "interval": 1 });
+    let patch = json!([replace("/scheduleParams", hourly), replace("/transformations", copy())]);
+    world.patch::<Flow>(&id, patch).await.unwrap();
+    let refused = world.act::<Flow>(&id, Action::Publish).await.unwrap_err();
+    assert!(refused.cause() == Cause::Frequency && refused.to_string().contains("frequency once only"), "{refused}");
+}

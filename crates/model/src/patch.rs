@@ -1,0 +1,265 @@
+//! JSON Patch as the API takes it (flow-service.md 9): instructions are read leniently and carried out strictly.
+//!
+//! **Invariant.** All or nothing: a document is changed by every instruction or by none.
+
+use std::fmt;
+
+use json_patch::PatchOperation;
+use serde_json::{Map, Value};
+
+/// How many instructions a patch may hold.
+pub const INSTRUCTIONS_MAX: usize = 1_000;
+
+/// What an instruction does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchOp {
+    /// Adds a value, or puts it in the place of one that is there.
+    Add,
+    /// Puts a value in the place of one that is there.
+    Replace,
+    /// Takes a value away.
+    Remove,
+}
+
+/// One instruction.
+#[derive(Clone, PartialEq)]
+pub struct Instruction {
+    /// What it does.
+    pub op: PatchOp,
+    /// Where: a JSON pointer that begins with a slash.
+    pub path: String,
+    /// With which value; null for one that takes away.
+    pub value: Value,
+}
+
+/// A list of instructions, carried out in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch(Vec<Instruction>);
+
+/// Why a patch can not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// No instructions (code 1405).
+    #[error("the patch holds no instructions")]
+    Empty,
+    /// More than [`INSTRUCTIONS_MAX`] (code 1455).
+    #[error("the patch holds more than {INSTRUCTIONS_MAX} instructions")]
+    TooLong,
+    /// An operation other than add, replace and remove (code 1434).
+    #[error("instruction {at}: the operation can only be add, replace or remove")]
+    Operation {
+        /// The place in the list, from 0.
+        at: usize,
+    },
+    /// A part of an instruction is missing or of another type (code 1455).
+    #[error("instruction {at}: {reason}")]
+    Malformed {
+        /// The place in the list, from 0.
+        at: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// What the path leads to is not there (code 1455).
+    #[error("there is nothing at {path} that could be changed this way")]
+    NotThere {
+        /// Its path, cut where it is very long.
+        path: String,
+    },
+}
+
+impl PatchOp {
+    /// The name on the wire, in the spelling of the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Replace => "replace",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+impl fmt::Debug for Instruction {
+    /// The value may be a secret: it is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instruction").field("op", &self.op).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Instruction {
+    /// The first segment of the path, unescaped: the root field that the instruction is about.
+    #[must_use]
+    pub fn root(&self) -> String {
+        self.segments().next().unwrap_or_default()
+    }
+
+    /// The segments of the path, unescaped.
+    pub fn segments(&self) -> impl Iterator<Item = String> + '_ {
+        self.path.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+    }
+
+    /// The instruction as it is shown.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let mut shown = Map::new();
+        shown.insert("op".to_owned(), self.op.name().into());
+        shown.insert("path".to_owned(), self.path.as_str().into());
+        if self.op != PatchOp::Remove {
+            shown.insert("value".to_owned(), self.value.clone());
+        }
+        Value::Object(shown)
+    }
+
+    fn read(at: usize, instruction: Value) -> Result<Self, PatchError> {
+        let malformed = |reason| PatchError::Malformed { at, reason };
+        let Value::Object(mut fields) = instruction else { return Err(malformed("must be an object")) };
+        let op = match fields.get("op") {
+            Some(Value::String(op)) if op.eq_ignore_ascii_case("add") => PatchOp::Add,
+            Some(Value::String(op)) if op.eq_ignore_ascii_case("replace") => PatchOp::Replace,
+            Some(Value::String(op)) if op.eq_ignore_ascii_case("remove") => PatchOp::Remove,
+            None | Some(Value::Null) => return Err(malformed("op is missing")),
+            Some(_) => return Err(PatchError::Operation { at }),
+        };
+        let path = match fields.remove("path") {
+            Some(Value::String(path)) if path.len() > 1 && path.starts_with('/') => path,
+            None | Some(Value::Null) => return Err(malformed("path is missing")),
+            Some(_) => return Err(malformed("path must be a JSON pointer like /name")),
+        };
+        let value = match (op, fields.remove("value")) {
+            // Clients send one; it means nothing.
+            (PatchOp::Remove, _) => Value::Null,
+            (_, Some(value)) => value,
+            (_, None) => return Err(malformed("value is missing")),
+        };
+        Ok(Self { op, path, value })
+    }
+
+    /// `replace` of a root field that is not there adds it: clients can not see the difference (flow-service.md 9).
+    fn operation(&self, document: &Value) -> Result<PatchOperation, PatchError> {
+        let is_absent_root = self.path.matches('/').count() == 1 && document.get(self.root()).is_none();
+        let op = if self.op == PatchOp::Replace && is_absent_root { PatchOp::Add } else { self.op };
+        let mut instruction = self.shown();
+        instruction["op"] = op.name().into();
+        serde_json::from_value(instruction).map_err(|_| self.not_there())
+    }
+
+    fn not_there(&self) -> PatchError {
+        const CHARS_MAX: usize = 100;
+        PatchError::NotThere { path: self.path.chars().take(CHARS_MAX).collect() }
+    }
+}
+
+impl Patch {
+    /// Reads a patch: a list of instructions, or one instruction by itself.
+    pub fn parse(body: Value) -> Result<Self, PatchError> {
+        let instructions = match body {
+            Value::Array(instructions) => instructions,
+            one => vec![one],
+        };
+        if instructions.is_empty() {
+            return Err(PatchError::Empty);
+        }
+        if instructions.len() > INSTRUCTIONS_MAX {
+            return Err(PatchError::TooLong);
+        }
+        let read = instructions.into_iter().enumerate().map(|(at, instruction)| Instruction::read(at, instruction));
+        Ok(Self(read.collect::<Result<_, _>>()?))
+    }
+
+    /// The instructions in their order.
+    #[must_use]
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
+    }
+
+    /// The document after all instructions (RFC 6902).
+    pub fn apply(&self, document: &Value) -> Result<Value, PatchError> {
+        let mut patched = document.clone();
+        for instruction in &self.0 {
+            let operation = instruction.operation(&patched)?;
+            json_patch::patch(&mut patched, &[operation]).map_err(|_| instruction.not_there())?;
+        }
+        Ok(patched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn apply(patch: Value) -> Result<Value, PatchError> {
+        let document = json!({ "name": "a", "params": { "columns": [1, 2], "x/y": 0 } });
+        Patch::parse(patch)?.apply(&document)
+    }
+
+    #[test]
+    fn instructions_are_carried_out_in_their_order() {
+        let patched = apply(json!([
+            { "op": "replace", "path": "/name", "value": "b" },
+            { "op": "ADD", "path": "/params/columns/-", "value": { "name": "c" } },
+            { "op": "Remove", "path": "/params/columns/0", "value": "ignored" },
+            { "op": "add", "path": "/params/x~1y", "value": null },
+        ]));
+        assert_eq!(patched, Ok(json!({ "name": "b", "params": { "columns": [2, { "name": "c" }], "x/y": null } })));
+    }
+
+    #[test]
+    fn one_instruction_may_stand_by_itself() {
+        assert_eq!(apply(json!({ "op": "replace", "path": "/name", "value": 1 })).unwrap()["name"], 1);
+    }
+
+    #[test]
+    fn an_absent_root_field_can_be_replaced_and_nothing_else_that_is_absent() {
+        assert_eq!(apply(json!([{ "op": "replace", "path": "/description", "value": 1 }])).unwrap()["description"], 1);
+        for path in ["/params/z", "/params/columns/2", "/a/b", "/params/columns/x"] {
+            let refused = apply(json!([{ "op": "replace", "path": path, "value": 1 }]));
+            assert_eq!(refused, Err(PatchError::NotThere { path: path.into() }));
+        }
+        assert!(matches!(apply(json!([{ "op": "remove", "path": "/description" }])), Err(PatchError::NotThere { .. })));
+    }
+
+    #[test]
+    fn each_mistake_is_told_apart() {
+        assert_eq!(apply(json!([])), Err(PatchError::Empty));
+        assert_eq!(apply(json!([{ "op": "move", "from": "/a", "path": "/b" }])), Err(PatchError::Operation { at: 0 }));
+        let malformed = |patch| matches!(apply(patch), Err(PatchError::Malformed { at: 0, .. }));
+        assert!(malformed(json!("text")));
+        assert!(malformed(json!([{ "path": "/name", "value": 1 }])));
+        assert!(malformed(json!([{ "op": "add", "value": 1 }])));
+        assert!(malformed(json!([{ "op": "add", "path": "name", "value": 1 }])));
+        assert!(malformed(json!([{ "op": "replace", "path": "/", "value": 1 }])));
+        assert!(malformed(json!([{ "op": "replace", "path": "/name" }])));
+        assert_eq!(apply(json!(vec![json!({}); INSTRUCTIONS_MAX + 1])), Err(PatchError::TooLong));
+    }
+
+    #[test]
+    fn a_patch_can_not_be_printed_with_its_values() {
+        let patch = Patch::parse(json!({ "op": "add", "path": "/auth/params/password", "value": "hunter2" })).unwrap();
+        let printed = format!("{patch:?}");
+        assert!(printed.contains("password") && !printed.contains("hunter2"), "{printed}");
+    }
+
+    #[test]
+    fn a_failure_in_the_middle_changes_nothing() {
+        let document = json!({ "name": "a" });
+        let patch = json!([
+            { "op": "replace", "path": "/name", "value": "b" },
+            { "op": "remove", "path": "/nothing" },
+        ]);
+        assert!(Patch::parse(patch).unwrap().apply(&document).is_err());
+        assert_eq!(document, json!({ "name": "a" }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_the_patch_panic(path: String, op in "add|replace|remove") {
+            let patch = json!([{ "op": op, "path": format!("/{path}"), "value": 1 }]);
+            if let Ok(patch) = Patch::parse(patch) {
+                let _ = patch.apply(&json!({ "a": [1, { "b": 2 }], "": { "": 0 } }));
+            }
+        }
+    }
+}
