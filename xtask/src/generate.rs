@@ -11,7 +11,7 @@ use crate::environment::root;
 use crate::shell::output;
 
 /// The commands whose `--help` is written down.
-const COMMANDS: [&str; 6] = ["serve", "copy", "explore", "env", "token", "check"];
+const COMMANDS: [&str; 7] = ["serve", "copy", "explore", "env", "token", "check", "audit"];
 /// The width at which help is wrapped, in columns.
 const COLUMNS: &str = "100";
 

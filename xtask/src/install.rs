@@ -7,7 +7,8 @@
 //!   apt against the archive's signature, then *unpacked* into the cache folder, not installed. The test kit runs them with
 //!   their own C library (`crates/testkit/src/flavour.rs`). So this part needs no root, and changes nothing of the system
 //! - Python programs, in virtual environments in the cache folder: readers of Delta tables, for tests and the
-//!   demonstration, and a client of the API that tries whatever its description allows
+//!   demonstration, and a client of the API that tries whatever its description allows; with all that they bring along,
+//!   in the versions that `xtask/python/` names
 //!
 //! Each is built beside its final place and renamed when it is whole, so an interrupted installation starts over.
 
@@ -35,22 +36,29 @@ const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 struct Python {
     /// The folder.
     name: &'static str,
-    /// What is installed; pinned, so that a test fails because of us and not of a release of theirs.
+    /// What is installed.
     packages: &'static [&'static str],
-    /// Raised with each change of the packages, so that older environments are made anew.
-    recipe: &'static str,
+    /// The version of each package and of all that they bring along, as `pip freeze` prints them, so that a test fails
+    /// because of us and not of a release of theirs. Made anew from an environment without constraints.
+    constraints: &'static str,
 }
 
 /// Independent readers of what we write.
 ///
 /// Polars reads Parquet by itself, and Delta tables through deltalake; zones of timestamps come from tzdata, because a
 /// small Debian has none of its own.
-const READERS: Python =
-    Python { name: "readers", packages: &["deltalake==1.6.6", "polars==2.1.0", "tzdata==2026.6"], recipe: "2" };
+const READERS: Python = Python {
+    name: "readers",
+    packages: &["deltalake", "polars", "tzdata"],
+    constraints: include_str!("../python/readers.txt"),
+};
 /// A client that reads the description of the API and tries whatever it allows, and what it does not. What it generates
 /// comes from hypothesis.
-const SCHEMATHESIS: Python =
-    Python { name: "schemathesis", packages: &["schemathesis==4.32.5", "hypothesis==6.170.15"], recipe: "1" };
+const SCHEMATHESIS: Python = Python {
+    name: "schemathesis",
+    packages: &["schemathesis", "hypothesis"],
+    constraints: include_str!("../python/schemathesis.txt"),
+};
 
 /// Raised with each change of what is unpacked, so that older caches are made anew.
 const SERVERS_RECIPE: &str = "1";
@@ -226,16 +234,25 @@ fn mirror(sources: &str) -> &str {
 impl Python {
     fn install(&self) -> Result<()> {
         let dir = cache()?.join(self.name);
-        if is_current(&dir, self.recipe) {
+        let recipe = self.recipe();
+        if is_current(&dir, &recipe) {
             return Ok(());
         }
         step(&format!("making a Python environment with {}", self.packages.join(", ")), || {
             // An environment holds its own path, so it can't be moved when it is whole; the stamp alone says that it is.
             let dir = fresh(&dir)?;
             run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
-            run(Command::new(dir.join("bin/pip")).args(["install", "--quiet"]).args(self.packages))?;
-            stamp(&dir, self.recipe)
+            let constraints = dir.join("constraints.txt");
+            fs::write(&constraints, self.constraints).with_context(|| format!("writing {}", constraints.display()))?;
+            let mut pip = Command::new(dir.join("bin/pip"));
+            run(pip.args(["install", "--quiet", "--constraint"]).arg(&constraints).args(self.packages))?;
+            stamp(&dir, &recipe)
         })
+    }
+
+    /// All that decides what is installed: a change of it makes the environment anew.
+    fn recipe(&self) -> String {
+        format!("{}\n{}", self.packages.join(" "), self.constraints)
     }
 }
 
@@ -282,5 +299,23 @@ mod tests {
     fn other_archives_and_comments_are_not_taken_for_the_mirror() {
         let sources = "# deb http://old.example/debian x\ndeb http://tools.example/apt x main\nURIs: http://x.example/debian-security";
         assert_eq!(mirror(sources), DEFAULT_MIRROR);
+    }
+
+    #[test]
+    fn every_python_package_and_all_that_it_brings_along_has_one_version() {
+        for python in [READERS, SCHEMATHESIS] {
+            let pins: Vec<_> = python.constraints.lines().map(|line| line.split_once("==")).collect();
+            assert!(pins.iter().all(Option::is_some), "{}: a line is no name==version", python.name);
+            let pinned = |name: &&str| pins.iter().flatten().any(|(pinned, _)| pinned == name);
+            assert!(python.packages.iter().all(pinned), "{}: a package has no version", python.name);
+            assert!(pins.len() > python.packages.len(), "{}: what packages bring along has none", python.name);
+        }
+    }
+
+    #[test]
+    fn another_version_of_anything_makes_the_environment_anew() {
+        let newer = Python { constraints: "deltalake==99.0.0\n", ..READERS };
+        let more = Python { packages: &["deltalake", "polars", "tzdata", "duckdb"], ..READERS };
+        assert!(newer.recipe() != READERS.recipe() && more.recipe() != READERS.recipe());
     }
 }

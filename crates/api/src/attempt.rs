@@ -6,6 +6,7 @@ use headwaters_control::Caller;
 use headwaters_model::resource::{Action, ActionError, Collection, ResourceRef};
 use http::Method;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use crate::extract::query::{Query, shown};
 use crate::service::{CATALOG, FLOW_SERVICE};
@@ -43,10 +44,12 @@ impl Attempt {
         let (mut route, mut path) = (route.split('/'), path.split('/'));
         let collection = route.next().and_then(|name| COLLECTIONS.into_iter().find(|known| known.name() == name));
         path.next();
-        let id = route.next().zip(path.next()).filter(|(segment, _)| segment.starts_with('{')).map(|(_, id)| shown(id));
+        let id = route.next().zip(path.next()).filter(|(segment, _)| segment.starts_with('{'));
+        // As the route reads it: who looks for what was done to a resource finds it by its id.
+        let id = id.map(|(_, id)| shown(&percent_decode_str(id).decode_utf8_lossy()));
         let resource = collection.map(|collection| ResourceRef::new(collection, id.unwrap_or_default()));
         let action = match route.next() {
-            Some("action") => action_asked(collection, request.uri.query().unwrap_or_default()),
+            Some("action") => action_asked(collection, request),
             _ => action_of(&request.method),
         };
         Self { action, resource }
@@ -61,8 +64,8 @@ impl Attempt {
 }
 
 /// The action that a query asks for, if there is one of that name.
-fn action_asked(collection: Option<Collection>, query: &str) -> &'static str {
-    let query = Query::parse(query.as_bytes());
+fn action_asked(collection: Option<Collection>, request: &Parts) -> &'static str {
+    let query = Query::of(request).unwrap_or_default();
     match collection.map(|collection| Action::read(collection, query.last("op"), None)) {
         Some(Ok(action)) => action.name(),
         Some(Err(ActionError::Finalize)) => "finalize",
@@ -112,6 +115,7 @@ mod tests {
                 "action",
                 "flows a1",
             ),
+            (Method::GET, flow.clone(), format!("{FLOW_SERVICE}/flows/%61%2F1"), "read", "flows a/1"),
             (Method::POST, format!("{CATALOG}/dataSets"), format!("{CATALOG}/dataSets"), "create", "dataSets "),
         ];
         for (method, route, target, action, resource) in cases {

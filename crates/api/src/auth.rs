@@ -4,7 +4,7 @@
 //! around every route of the platform's services, so that no handler can forget it; handlers take the [`Caller`] that
 //! it leaves.
 //!
-//! Here, where the caller is known, its share is measured too (limits.rs), and an attempt that it may not make is
+//! Here, where the caller is known, its rate is measured too (rate.rs), and an attempt that it may not make is
 //! recorded (attempt.rs), whether its role is refused before the route is entered or the command refuses it.
 
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use headwaters_control::{AccessError, AccessHeaders, Caller as Identity};
-use headwaters_model::id::ClientId;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
@@ -22,11 +21,10 @@ use tracing::{Span, field};
 use crate::attempt::Attempt;
 use crate::error::{ApiError, Refusal};
 use crate::frame::RequestId;
-use crate::limits::{Peer, asks_source};
+use crate::limits::Peer;
 use crate::permissions::{Need, needed};
 use crate::rate::RateKey;
 use crate::service::Service;
-use crate::shares::Share;
 use crate::state::ApiState;
 
 /// The client id.
@@ -60,13 +58,8 @@ pub(crate) async fn admit(State(state): State<ApiState>, request: Request, next:
     let attempt = Attempt::of(&parts, &route);
     if let Err(denied) = need.admit(&caller) {
         attempt.record_refusal(&state, &caller).await;
-        return ApiError::from(denied).into_response();
+        return denied.into_response();
     }
-    // Held until the answer is there.
-    let _source_call = match source_call(&state, &caller, &parts, &route).await {
-        Ok(share) => share,
-        Err(refusal) => return ApiError::from(refusal).into_response(),
-    };
     parts.extensions.insert(Caller(caller.clone()));
     let response = next.run(Request::from_parts(parts, body)).await;
     if response.extensions().get::<Arc<ApiError>>().is_some_and(|error| error.is_denial()) {
@@ -97,24 +90,6 @@ async fn identify(state: &ApiState, request: &Parts) -> Result<Identity, ApiErro
             Err(error.into())
         }
     }
-}
-
-/// The caller's turn at the sources, for an operation that asks one.
-async fn source_call(
-    state: &ApiState,
-    caller: &Identity,
-    request: &Parts,
-    route: &str,
-) -> Result<Option<Share<ClientId>>, Refusal> {
-    if !asks_source(&request.method, route) {
-        return Ok(None);
-    }
-    let limits = state.limits();
-    let share = state.source_calls().take_within(&caller.actor.client, limits.source_call_wait).await;
-    share.map(Some).ok_or_else(|| {
-        metrics::counter!("headwaters_http_refused_total", "reason" => "source_calls").increment(1);
-        Refusal::TooManySourceCalls(limits.source_calls_per_client_max)
-    })
 }
 
 fn headers_of(headers: &HeaderMap) -> AccessHeaders<'_> {

@@ -92,6 +92,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if let Self::Command(CommandError::NoTurn { what, .. }) = &self {
+            metrics::counter!("headwaters_http_refused_total", "reason" => what.name()).increment(1);
+        }
         let mut response = self.code().status().into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
@@ -133,6 +136,9 @@ pub(crate) enum Refusal {
         /// Those that would do.
         known: Vec<&'static str>,
     },
+    /// A query or a form has more parameters than this.
+    #[error("there are more than {0} parameters")]
+    TooManyParameters(usize),
     /// `count=true` beside `limit`.
     #[error("limit and count=true exclude each other; leave one of them away")]
     LimitWithCount,
@@ -186,9 +192,6 @@ pub(crate) enum Refusal {
         /// When the next one will be answered.
         retry_after_s: u64,
     },
-    /// As many operations of the caller talk to sources as may at a time.
-    #[error("{0} operations at sources are under way, which is as many as may be: try again when one has ended")]
-    TooManySourceCalls(usize),
     /// As many connections are open as may be.
     #[error(
         "the server has as many connections open as it may have, in all or from this address: close some, try again"
@@ -216,7 +219,8 @@ impl Refusal {
             Self::Filter(error) => code_of_filter(error),
             Self::Order(error) => code_of_order(error),
             Self::NoIfMatch => code_of_cause(Cause::IfMatchAbsent),
-            Self::TooManyFilters(_)
+            Self::TooManyParameters(_)
+            | Self::TooManyFilters(_)
             | Self::Wildcard(_)
             | Self::Existence(_)
             | Self::Limit(_)
@@ -226,7 +230,7 @@ impl Refusal {
             | Self::Count
             | Self::Token(_) => Code::flow(1452, 400),
             Self::TimedOut(_) => Code::flow(1400, 504),
-            Self::TooManyRequests { .. } | Self::TooManySourceCalls(_) => Code::flow(1400, 429),
+            Self::TooManyRequests { .. } => Code::flow(1400, 429),
             Self::NotReady(_) | Self::TooManyConnections => Code::flow(1400, 503),
             Self::Panicked => Code::flow(1400, 500),
         }

@@ -81,7 +81,11 @@ async fn within(patience: Duration, answer: impl Future<Output = Response>) -> R
 
 /// Ends the connection with the answer.
 pub(crate) async fn close(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    last_word(next.run(request).await)
+}
+
+/// The same answer, as the last one of its connection.
+pub(crate) fn last_word(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

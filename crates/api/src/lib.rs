@@ -22,7 +22,6 @@ mod router;
 mod routes;
 mod serve;
 mod service;
-mod shares;
 mod state;
 mod views;
 

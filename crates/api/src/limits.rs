@@ -3,16 +3,20 @@
 //! | Limit | Constant | Beyond it |
 //! |---|---|---|
 //! | connections in all, of one address | [`CONNECTIONS_MAX`], [`CONNECTIONS_PER_ADDRESS_MAX`] | 503 at once, and the connection ends |
+//! | age of a connection while half of all are open | [`CROWDED_AGE_SECONDS_MAX`] | it is closed with its next answer |
 //! | clients that are told so at a time | [`TURNED_AWAY_MAX`] | the connection is closed without a word |
 //! | time for a head; also how long a connection may be idle | [`HEAD_SECONDS_MAX`] | the connection is closed |
 //! | bytes and number of header lines | [`HEAD_BYTES_MAX`], [`HEADERS_MAX`] | 431, empty body |
 //! | bytes of a body | `BODY_BYTES_MAX` (extract/body.rs) | 413 |
 //! | time for a body | [`BODY_SECONDS_MAX`] | 408 |
+//! | levels and bytes of a document that is stored | `DOCUMENT_DEPTH_MAX`, `DOCUMENT_BYTES_MAX` (model, limits.rs) | 400: FLOW-1455 for a patch, CONNECTOR-1312 else |
+//! | bytes of a page of a list | `PAGE_BODIES_BYTES_MAX` (store, resources.rs) | the rest is on the next page |
 //! | time for an answer to be found | `REQUEST_SECONDS_MAX` (frame.rs) | 504 |
 //! | time for an answer to be taken | [`ANSWER_SECONDS_MAX`] | the connection is closed |
 //! | time and bytes after the last word | [`LINGER_SECONDS_MAX`], [`LINGER_BYTES_MAX`] | the connection is closed |
-//! | operations at sources, in all and of one client | [`SOURCE_CALLS_MAX`], [`SOURCE_CALLS_PER_CLIENT_MAX`] | waiting, then 429 |
-//! | wait for such an operation's turn | [`SOURCE_CALL_WAIT_SECONDS_MAX`] | 429 |
+//! | bytes of a form that asks for a token | `FORM_BYTES_MAX` (routes/ims/tokens.rs) | 413 |
+//! | parameters of a query or a form | `PAIRS_MAX` (extract/query.rs) | 400, code 1452 |
+//! | questions to sources, in all and of one client | `headwaters_control::TurnLimits` | waiting, then 429 |
 //! | requests of one client in a second | setting `api.rate_limit_per_second`, off by default | 429 |
 //! | clients and addresses whose rate is known | `KEYS_MAX` (rate.rs) | all others share one |
 //!
@@ -20,19 +24,12 @@
 //! a dead one, and those who hold the connections may hold them for long. One address gets a quarter of all, so that
 //! nobody alone can lock everybody out; behind a proxy its address is all there is, and the quarter is still twice what
 //! 64 clients need.
-//!
-//! **Operations at sources** (trying out a connection, looking into it, making a flow or a windowed run) may take as long as a source that
-//! does not answer: up to a minute each, holding memory and a connection to somebody's database. They have slots of
-//! their own, by client, so that neither cheap requests nor another client's operations stand behind them. A burst
-//! waits a moment for its turn, because a script that makes thirty connections at once is no abuse; after that moment
-//! the slots are held by something slow, and the caller is told (429) instead of being kept.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::Request;
-use http::Method;
 
 /// Connections that are open at a time. A process may have 1024 files open on most systems; the rest is for the store,
 /// the lake and the sources.
@@ -40,6 +37,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// Connections that one address may have open: a quarter of all. Addresses of IPv6 count by their network of 64 bits,
 /// which one host has for itself.
 pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4;
+/// How old a connection may become while more than half of all are open.
+pub(crate) const CROWDED_AGE_SECONDS_MAX: u64 = 60;
 /// Clients beyond the limits that are being told so, at a time.
 pub(crate) const TURNED_AWAY_MAX: usize = 64;
 /// How long a client may take from the moment at which the connection is free for a request to the end of that
@@ -58,12 +57,6 @@ pub(crate) const ANSWER_SECONDS_MAX: u64 = 30;
 pub(crate) const LINGER_SECONDS_MAX: u64 = 2;
 /// How much of that is listened to.
 pub(crate) const LINGER_BYTES_MAX: usize = 16 << 20;
-/// Operations that go on at sources at a time.
-pub(crate) const SOURCE_CALLS_MAX: usize = 32;
-/// Operations of one client that go on at sources at a time.
-pub(crate) const SOURCE_CALLS_PER_CLIENT_MAX: usize = 8;
-/// How long such an operation waits for its turn.
-pub(crate) const SOURCE_CALL_WAIT_SECONDS_MAX: u64 = 5;
 
 /// The limits that a server runs under; the default is the constants of this module.
 #[derive(Debug, Clone)]
@@ -72,6 +65,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections that one address may have open.
     pub connections_per_address_max: usize,
+    /// How old a connection may become while more than half of all are open.
+    pub crowded_age: Duration,
     /// Time for a head, and for a connection to be idle.
     pub head: Duration,
     /// Time for a body.
@@ -80,12 +75,6 @@ pub struct Limits {
     pub answer: Duration,
     /// Time that is listened after the last word.
     pub linger: Duration,
-    /// Operations that go on at sources at a time.
-    pub source_calls_max: usize,
-    /// Operations of one client that go on at sources at a time.
-    pub source_calls_per_client_max: usize,
-    /// How long such an operation waits for its turn.
-    pub source_call_wait: Duration,
     /// Setting `api.rate_limit_per_second`: requests of one client in a second; none means as many as it likes.
     pub rate_per_second: Option<NonZeroU32>,
 }
@@ -95,13 +84,11 @@ impl Default for Limits {
         Self {
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            crowded_age: Duration::from_secs(CROWDED_AGE_SECONDS_MAX),
             head: Duration::from_secs(HEAD_SECONDS_MAX),
             body: Duration::from_secs(BODY_SECONDS_MAX),
             answer: Duration::from_secs(ANSWER_SECONDS_MAX),
             linger: Duration::from_secs(LINGER_SECONDS_MAX),
-            source_calls_max: SOURCE_CALLS_MAX,
-            source_calls_per_client_max: SOURCE_CALLS_PER_CLIENT_MAX,
-            source_call_wait: Duration::from_secs(SOURCE_CALL_WAIT_SECONDS_MAX),
             rate_per_second: None,
         }
     }
@@ -131,28 +118,16 @@ impl Peer {
     }
 }
 
-/// The operations that talk to a source.
-const SOURCE_OPERATIONS: &[(Method, &str)] = &[
-    (Method::POST, "/data/foundation/flowservice/connections"),
-    (Method::PATCH, "/data/foundation/flowservice/connections/{connection_id}"),
-    (Method::POST, "/data/foundation/flowservice/connections/{connection_id}/action"),
-    (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/test"),
-    (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/explore"),
-    (Method::POST, "/data/foundation/flowservice/flows"),
-    (Method::PATCH, "/data/foundation/flowservice/flows/{flow_id}"),
-    (Method::POST, "/data/foundation/flowservice/flows/{flow_id}/action"),
-    (Method::POST, "/data/foundation/flowservice/runs"),
-];
-
-/// Whether the operation talks to a source.
-pub(crate) fn asks_source(method: &Method, route: &str) -> bool {
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    SOURCE_OPERATIONS.iter().any(|(known, path)| known == method && *path == route)
-}
-
 #[cfg(test)]
 mod tests {
+    use headwaters_control::TurnLimits;
+    use headwaters_model::page::{LIMIT_MAX, SEARCH_LIMIT_MAX};
+
     use super::*;
+    use crate::extract::body::BODY_BYTES_MAX;
+    use crate::extract::query::PAIRS_MAX;
+    use crate::frame::REQUEST_SECONDS_MAX;
+    use crate::routes::ims::FORM_BYTES_MAX;
 
     #[test]
     fn the_addresses_of_one_host_are_one_peer() {
@@ -163,18 +138,47 @@ mod tests {
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
     }
 
-    #[test]
-    fn every_operation_at_a_source_is_one_that_exists_or_is_reserved() {
-        for (method, route) in SOURCE_OPERATIONS {
-            assert!(crate::permissions::needed(method, route).is_some(), "{method} {route}");
-        }
+    /// What the row of a table says behind its first words.
+    fn row<'a>(page: &'a str, begin: &str) -> &'a str {
+        let begin = format!("| {begin}");
+        page.lines().find_map(|line| line.strip_prefix(begin.as_str())).unwrap_or_else(|| panic!("no row {begin}"))
     }
 
     #[test]
-    fn looking_and_cheap_operations_wait_for_nobody() {
-        for route in ["/healthz", "/data/foundation/flowservice/flows", "/data/foundation/flowservice/connections"] {
-            assert!(!asks_source(&Method::GET, route), "{route}");
+    fn the_page_about_serving_says_the_numbers() {
+        let page = include_str!("../../../docs/api.md");
+        let (limits, turns) = (Limits::default(), TurnLimits::default());
+        let seconds = |time: Duration| format!("| {} s |", time.as_secs());
+        let rows = [
+            (
+                "connections that are open",
+                format!("| {} in all, {} of one address |", limits.connections_max, limits.connections_per_address_max),
+            ),
+            ("connections that are open", format!("; {TURNED_AWAY_MAX} clients are told so")),
+            ("age of a connection", seconds(limits.crowded_age)),
+            ("request line and header lines", format!("| {} KiB, {HEADERS_MAX} lines |", HEAD_BYTES_MAX >> 10)),
+            ("head of a request", seconds(limits.head)),
+            (
+                "body of a request",
+                format!("| {} MiB; {} KiB where a token", BODY_BYTES_MAX >> 20, FORM_BYTES_MAX >> 10),
+            ),
+            ("parameters of a query or a form", format!("| {PAIRS_MAX} |")),
+            ("finding the answer", seconds(Duration::from_secs(REQUEST_SECONDS_MAX))),
+            ("receiving the answer", seconds(limits.answer)),
+            (
+                "operations while they ask a source",
+                format!("| {} of one client, {} in all,", turns.sources_per_client_max, turns.sources_max),
+            ),
+            ("operations while they ask a source", format!("waiting {} s for a turn", turns.sources_wait.as_secs())),
+            ("lists that may read every row", format!("| {} of one client", turns.scans_per_client_max)),
+            ("lists that may read every row", format!("waiting {} s for a turn", turns.scans_wait.as_secs())),
+            ("items of a page | 100 in lists", format!("a list gives {LIMIT_MAX} ")),
+        ];
+        assert!(page.contains(&format!("| body of a request | {} s | 408 |", limits.body.as_secs())));
+        assert!(page.contains(&format!("| items of a page | {SEARCH_LIMIT_MAX} in searches | 400")));
+        for (begin, said) in rows {
+            let row = row(page, begin);
+            assert!(row.contains(&said), "{begin}: {row} does not say {said}");
         }
-        assert!(asks_source(&Method::HEAD, "/data/foundation/flowservice/connections/{connection_id}/test"));
     }
 }

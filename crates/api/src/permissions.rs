@@ -1,11 +1,16 @@
 //! The one table from an operation to what its caller needs (flow-service.md 20).
 //!
 //! Reading, searching, testing and exploring need the role `view`; creating, changing and deleting need `manage`, and so
-//! does acting, whose refusal has a code of its own. What only services may do is decided by the command. A route that has no line here is never entered: the coverage test finds it, and at run time it answers 500.
+//! does acting, whose refusal has a code of its own. Writing specs and reporting on runs is for services alone; whoever
+//! else tries is told so with the code of that, whatever its role (flow-service.md 12.4, 17.6).
+//!
+//! A route that has no line here is never entered: the coverage test finds it, and at run time it answers 500.
 
-use headwaters_control::{AccessError, Caller as Identity};
+use headwaters_control::Caller as Identity;
 use headwaters_model::account::Role;
 use http::Method;
+
+use crate::error::ApiError;
 
 /// What an operation asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +21,13 @@ pub enum Need {
     Caller(Role),
     /// A caller who may manage sources, because something happens there (2121 otherwise).
     Acting,
+    /// A service, because specs are written (1426 otherwise).
+    WritingSpecs,
+    /// A service, because it is told what a run has done (1427 otherwise).
+    Reporting,
 }
 
-use Need::{Acting, Caller, Open};
+use Need::{Acting, Caller, Open, Reporting, WritingSpecs};
 
 const VIEW: Need = Caller(Role::View);
 const MANAGE: Need = Caller(Role::Manage);
@@ -36,16 +45,16 @@ pub(crate) const PERMISSIONS: &[(Method, &str, Need)] = &[
     (Method::GET, "/data/foundation/flowservice/connections/{connection_id}/configs", VIEW),
     (Method::POST, "/data/foundation/flowservice/connections/{connection_id}/action", Acting),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs", VIEW),
-    (Method::POST, "/data/foundation/flowservice/connectionSpecs", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/connectionSpecs", WritingSpecs),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}", VIEW),
-    (Method::PUT, "/data/foundation/flowservice/connectionSpecs/{spec_id}", MANAGE),
+    (Method::PUT, "/data/foundation/flowservice/connectionSpecs/{spec_id}", WritingSpecs),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}/explore", VIEW),
     (Method::GET, "/data/foundation/flowservice/connectionSpecs/{spec_id}/configs", VIEW),
     (Method::GET, "/data/foundation/flowservice/flowSpecs", VIEW),
-    (Method::POST, "/data/foundation/flowservice/flowSpecs", MANAGE),
+    (Method::POST, "/data/foundation/flowservice/flowSpecs", WritingSpecs),
     (Method::POST, "/data/foundation/flowservice/flowSpecs/search", VIEW),
     (Method::GET, "/data/foundation/flowservice/flowSpecs/{spec_id}", VIEW),
-    (Method::PUT, "/data/foundation/flowservice/flowSpecs/{spec_id}", MANAGE),
+    (Method::PUT, "/data/foundation/flowservice/flowSpecs/{spec_id}", WritingSpecs),
     (Method::GET, "/data/foundation/flowservice/sourceConnections", VIEW),
     (Method::POST, "/data/foundation/flowservice/sourceConnections", MANAGE),
     (Method::GET, "/data/foundation/flowservice/sourceConnections/{source_connection_id}", VIEW),
@@ -68,7 +77,7 @@ pub(crate) const PERMISSIONS: &[(Method, &str, Need)] = &[
     (Method::GET, "/data/foundation/flowservice/runs", VIEW),
     (Method::POST, "/data/foundation/flowservice/runs", MANAGE),
     (Method::GET, "/data/foundation/flowservice/runs/{run_id}", VIEW),
-    (Method::PUT, "/data/foundation/flowservice/runs/{run_id}", MANAGE),
+    (Method::PUT, "/data/foundation/flowservice/runs/{run_id}", Reporting),
     (Method::POST, "/data/foundation/flowservice/runs/{run_id}/action", Acting),
     (Method::GET, "/data/foundation/catalog/dataSets", VIEW),
     (Method::POST, "/data/foundation/catalog/dataSets", MANAGE),
@@ -89,12 +98,15 @@ pub(crate) const PERMISSIONS: &[(Method, &str, Need)] = &[
 
 impl Need {
     /// Refuses a caller whose role does not include it.
-    pub(crate) fn admit(self, caller: &Identity) -> Result<(), AccessError> {
+    pub(crate) fn admit(self, caller: &Identity) -> Result<(), ApiError> {
         match self {
-            Open => Ok(()),
-            Caller(role) => caller.require(role),
-            Acting => caller.require_managing(),
+            Open => {}
+            Caller(role) => caller.require(role)?,
+            Acting => caller.require_managing()?,
+            WritingSpecs => caller.require_writing_specs()?,
+            Reporting => caller.require_reporting()?,
         }
+        Ok(())
     }
 }
 

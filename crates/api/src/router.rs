@@ -1,6 +1,6 @@
 //! All routes in one router, with what surrounds them.
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::{Extension, Router};
 use tower::Layer;
@@ -8,7 +8,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::{ApiError, Refusal};
-use crate::extract::body::BODY_BYTES_MAX;
 use crate::extract::query::shown;
 use crate::openapi::Document;
 use crate::service::{CATALOG, FLOW_SERVICE, IMS};
@@ -25,7 +24,6 @@ pub fn router(state: ApiState) -> Router {
         .route_layer(from_fn_with_state(state.clone(), auth::admit))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(frame::limit_time))
         .layer(CatchPanicLayer::custom(frame::answer_panic))
         .layer(from_fn(frame::observe))

@@ -1,16 +1,24 @@
 //! Accepts connections and answers what comes over them, within the limits of `limits.rs`.
 //!
 //! **Invariant.** A connection holds a share from the moment it is accepted until its task ends, and every wait of that
-//! task has an end: a head, a body, an answer and the closing have their time, and a route has its own (`frame.rs`). So
-//! whoever keeps connections open, others get theirs after a bounded time, and nothing leaks.
+//! task has an end: a head, a body, an answer and the closing have their time, and a route has its own (`frame.rs`).
+//! Nothing leaks, and nobody keeps a connection open by saying nothing.
+//!
+//! **Crowds.** Who asks something now and then may keep a connection as long as there is room. When half of all are
+//! taken, one that is older than [`Limits::crowded_age`] is closed with its next answer, which it must ask for or be
+//! idle for too long: none is held for longer than both times together, shares come free all the time, and who was
+//! turned away competes for them on equal terms with those who were closed.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper::body::Incoming;
+use axum::response::Response;
+use headwaters_control::{Share, Shares};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,11 +27,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use crate::frame;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, Limits, Peer, TURNED_AWAY_MAX};
-use crate::listener::Tolerant;
+use crate::listener::{Framing, Tolerant};
 use crate::patience::Patient;
 use crate::router::{router, turning_away};
-use crate::shares::{Share, Shares};
 use crate::state::ApiState;
 
 /// How long nothing is accepted after accepting has failed, e.g. because the process may not open more files: trying
@@ -79,8 +87,9 @@ impl Server {
         let mut talks = JoinSet::new();
         while let Some((stream, address)) = self.accept(&mut talks, &stop).await {
             let peer = Peer::at(address.ip());
-            if let Some(share) = self.connections.take(&peer) {
-                let talk = talk(stream, peer, self.routes.clone(), Arc::clone(&self.limits), stop.clone());
+            if let Ok(share) = self.connections.take(&peer) {
+                let age = Age { since: Instant::now(), of: self.connections.clone(), limits: Arc::clone(&self.limits) };
+                let talk = talk(stream, peer, age, self.routes.clone(), stop.clone());
                 talks.spawn(counted(share, talk));
             } else {
                 metrics::counter!("headwaters_http_refused_total", "reason" => "connections").increment(1);
@@ -117,9 +126,10 @@ impl Server {
 
     /// Tells a client that there is no room for it, if there is room for that.
     fn turn_away(&self, stream: TcpStream, peer: Peer, talks: &mut JoinSet<()>, stop: &CancellationToken) {
-        let Some(share) = self.turned_away.take(&()) else { return };
+        let Ok(share) = self.turned_away.take(&()) else { return };
         let limits = Arc::new(Limits { head: TURNED_AWAY_HEAD, ..(*self.limits).clone() });
-        let talk = talk(stream, peer, turning_away(), limits, stop.clone());
+        let age = Age { since: Instant::now(), of: self.connections.clone(), limits };
+        let talk = talk(stream, peer, age, turning_away(), stop.clone());
         talks.spawn(async move {
             talk.await;
             drop(share);
@@ -141,16 +151,42 @@ async fn counted(share: Share<Peer>, talk: impl Future<Output = ()>) {
     drop(share);
 }
 
+/// How old a connection is, and how old it may become.
+#[derive(Debug)]
+struct Age {
+    since: Instant,
+    of: Shares<Peer>,
+    limits: Arc<Limits>,
+}
+
+impl Age {
+    /// Whether it must make room for others.
+    fn is_too_high(&self) -> bool {
+        2 * self.of.taken() > self.limits.connections_max && self.since.elapsed() >= self.limits.crowded_age
+    }
+}
+
 /// Answers the requests of one connection, one after the other.
-async fn talk(stream: TcpStream, peer: Peer, routes: Router, limits: Arc<Limits>, stop: CancellationToken) {
+async fn talk(stream: TcpStream, peer: Peer, age: Age, routes: Router, stop: CancellationToken) {
     // Answers are small and written at once: waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not switch off delayed sending");
     }
-    let stream = TokioIo::new(Tolerant::new(Patient::new(stream, &limits)));
+    let limits = Arc::clone(&age.limits);
+    let framing = Framing::default();
+    let stream = TokioIo::new(Tolerant::new(Patient::new(stream, &limits), framing.clone()));
+    let age = Arc::new(age);
     let answer = service_fn(move |mut request: http::Request<Incoming>| {
+        let body_bytes = request.body().size_hint().exact();
+        framing.head_was_read(body_bytes);
         peer.mark(&mut request);
-        routes.clone().call(request)
+        let (answer, age) = (routes.clone().call(request), Arc::clone(&age));
+        async move {
+            let answer: Result<Response, Infallible> = answer.await;
+            // Where a body of unknown length ends, and with it the next request begins, is not known to `listener.rs`.
+            let last = body_bytes.is_none() || age.is_too_high();
+            answer.map(|answer| if last { frame::last_word(answer) } else { answer })
+        }
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(limits.head);

@@ -4,23 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use headwaters_control::Control;
-use headwaters_model::id::ClientId;
 
 use crate::limits::Limits;
 use crate::rate::RateLimit;
-use crate::shares::Shares;
 
 /// Renders all numbers in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What the routes work with: the control plane, how `/metrics` gets its text, and what callers may ask for at a time.
+///
+/// A clone is the same state. There is one for each layer that a request goes through.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<Parts>);
+
+struct Parts {
     control: Control,
     render_metrics: RenderMetrics,
     limits: Arc<Limits>,
-    rate: Arc<RateLimit>,
-    source_calls: Shares<ClientId>,
+    rate: RateLimit,
 }
 
 impl ApiState {
@@ -33,37 +34,32 @@ impl ApiState {
     /// Routes that carry out their commands with `control`, within these limits.
     #[must_use]
     pub fn limited(control: Control, render_metrics: RenderMetrics, limits: Limits) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             control,
             render_metrics,
-            rate: Arc::new(RateLimit::new(limits.rate_per_second)),
-            source_calls: Shares::new(limits.source_calls_max, limits.source_calls_per_client_max),
+            rate: RateLimit::new(limits.rate_per_second),
             limits: Arc::new(limits),
-        }
+        }))
     }
 
     pub(crate) fn control(&self) -> &Control {
-        &self.control
+        &self.0.control
     }
 
     pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+        &self.0.limits
     }
 
     pub(crate) fn shared_limits(&self) -> Arc<Limits> {
-        Arc::clone(&self.limits)
+        Arc::clone(&self.0.limits)
     }
 
     pub(crate) fn rate(&self) -> &RateLimit {
-        &self.rate
-    }
-
-    pub(crate) fn source_calls(&self) -> &Shares<ClientId> {
-        &self.source_calls
+        &self.0.rate
     }
 
     pub(crate) fn metrics_text(&self) -> String {
-        (self.render_metrics)()
+        (self.0.render_metrics)()
     }
 }
 

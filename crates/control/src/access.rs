@@ -2,6 +2,7 @@
 //! flow-service.md 2.2 and 20).
 
 mod bootstrap;
+mod known;
 mod tokens;
 
 use headwaters_model::account::{Account, Actor, Role};
@@ -11,6 +12,7 @@ use headwaters_model::secret::Secret;
 use headwaters_store::StoreError;
 
 pub use self::bootstrap::Credentials;
+pub(crate) use self::known::KnownCallers;
 pub use self::tokens::{Claims, TOKEN_LIFETIME_MS, TokenError, TokenSubject, Tokens};
 use crate::Control;
 
@@ -214,7 +216,7 @@ impl Control {
     pub async fn authenticate(&self, headers: AccessHeaders<'_>, request_id: String) -> Result<Caller, AccessError> {
         let token = bearer(headers.authorization).ok_or(AccessError::NoToken)?;
         let claims = self.tokens.verify(token, self.clock.now_ms()).map_err(|_| AccessError::BadToken)?;
-        let account = self.store.account(&claims.client_id).await?.ok_or(AccessError::BadToken)?;
+        let account = self.callers.account(&self.store, &claims.client_id).await?.ok_or(AccessError::BadToken)?;
 
         let api_key = headers.api_key.filter(|key| !key.is_empty()).ok_or(AccessError::NoApiKey)?;
         if api_key != account.client_id.as_str() {
@@ -250,8 +252,8 @@ impl Control {
             };
             return sandboxes.iter().find(is_meant).map(Sandbox::scope).ok_or(AccessError::UnknownSandboxId);
         }
-        let found = self.store.sandbox(&account.org, name.unwrap_or(DEFAULT_SANDBOX)).await?;
-        found.filter(is_active).map(|sandbox| sandbox.scope()).ok_or_else(|| match name {
+        let found = self.callers.scope(&self.store, &account.org, name.unwrap_or(DEFAULT_SANDBOX)).await?;
+        found.ok_or_else(|| match name {
             Some(name) => AccessError::UnknownSandbox { name: name.to_owned() },
             None => AccessError::NoDefaultSandbox,
         })

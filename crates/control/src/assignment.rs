@@ -4,20 +4,20 @@
 use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::flow::Flow;
-use headwaters_model::id::{BatchId, TargetConnectionId};
+use headwaters_model::id::BatchId;
 use headwaters_model::job::{Failure, ReadRequest, RunJob, SourceAccess, Stage, Totals, WriteMode};
-use headwaters_model::metrics::{RunFacts, Window};
+use headwaters_model::metrics::RunFacts;
 use headwaters_model::offset::CommitMark;
-use headwaters_model::resource::{Kind, Resource, ResourceRef};
+use headwaters_model::resource::{Kind, Resource, ResourceRef, State};
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
+use headwaters_model::window::Windowed;
 use headwaters_store::{Attempt, Claim, Stored, Tx};
 use serde_json::{Value, json};
 
 use crate::Control;
 use crate::error::{CommandError, clipped};
-use crate::runs::refused;
 use crate::scheduler::schedule;
 use crate::settle::Closing;
 
@@ -25,11 +25,12 @@ use crate::settle::Closing;
 #[derive(Debug, Clone)]
 pub(crate) struct Assignment {
     pub(crate) run: Resource<Run>,
+    windowed: Option<Windowed>,
     pub(crate) batch: BatchId,
     pub(crate) flow: Resource<Flow>,
     source: Resource<SourceConnection>,
     connection: Resource<Connection>,
-    target: TargetConnectionId,
+    target: Resource<TargetConnection>,
     pub(crate) data_set: Resource<DataSet>,
     /// What people call the kind of source.
     label: String,
@@ -41,7 +42,7 @@ impl Control {
     /// Looks up what a claimed run refers to. Deletions are blocked while a flow needs something, so that a missing
     /// part means that the flow was deleted, or damage.
     pub(crate) async fn assignment(&self, claim: Claim) -> Result<Assignment, CommandError> {
-        let Claim { run, batch, .. } = claim;
+        let Claim { run, origin, batch, .. } = claim;
         let mut tx = self.store.read(&run.scope).await?;
         let flow: Resource<Flow> = there(&mut tx, &run.body.flow_id).await?;
         let source = flow.body.source_connection_ids.first();
@@ -61,8 +62,9 @@ impl Control {
             label: self.specs.label(connection.body.connection_spec.id).to_owned(),
             once: schedule(&flow.body).is_none_or(|schedule| schedule.is_once()),
             started_at_ms: run.body.started_at_ms().unwrap_or_else(|| self.clock.now_ms()),
-            target: target.id,
+            target,
             run,
+            windowed: origin.windowed,
             batch,
             flow,
             source,
@@ -82,8 +84,7 @@ impl Control {
         assignment: &Assignment,
         access: &SourceAccess,
     ) -> Result<ReadRequest, CommandError> {
-        let windowed = assignment.run.body.windowed().map_err(refused)?;
-        self.read_within(access, &assignment.source.body, windowed.as_ref()).await
+        self.read_within(access, &assignment.source.body, assignment.windowed()).await
     }
 }
 
@@ -94,10 +95,10 @@ impl Assignment {
             run: self.run.id,
             source_label: self.label.clone(),
             source: self.source.id,
-            target: self.target,
+            target: self.target.id,
             batch: self.batch.clone(),
             once: self.once,
-            window: self.window(),
+            window: self.windowed.as_ref().map(|windowed| windowed.window),
             started_at_ms: self.started_at_ms,
         }
     }
@@ -138,15 +139,34 @@ impl Assignment {
     /// How far the flow has got when the attempt's rows are in the table: through the whole table, or no further than
     /// before. A run on demand does not move what the flow's own runs go on from (flow-service.md 16.6).
     pub(crate) fn next_offset(&self, attempt: &Attempt) -> Value {
-        if self.once && self.window().is_none() {
+        if self.once && self.windowed.is_none() {
             return json!({ "wholeTable": true });
         }
         attempt.offset.clone().unwrap_or(Value::Null)
     }
 
-    /// Which moments it covers; none is the whole table.
-    fn window(&self) -> Option<Window> {
-        self.run.body.window()
+    /// Which rows it reads; none is the whole table.
+    pub(crate) fn windowed(&self) -> Option<&Windowed> {
+        self.windowed.as_ref()
+    }
+
+    /// Refuses to read from or write to what was taken out of use (flow-service.md 16.1); a run on demand of such a flow
+    /// is refused in the first place.
+    pub(crate) fn check_in_use(&self) -> Result<(), Failure> {
+        let Self { source, connection, target, .. } = self;
+        let states = [
+            (source.reference(), source.state),
+            (connection.reference(), connection.state),
+            (target.reference(), target.state),
+        ];
+        match states.into_iter().find(|(_, state)| *state != State::Enabled) {
+            None => Ok(()),
+            Some((part, state)) => Err(Failure {
+                stage: Stage::Source,
+                message: format!("the {part} of the flow is in the state {}, a run needs it enabled", state.name()),
+                hint: Some(format!("enable the {}, then repeat the run", part.collection.noun())),
+            }),
+        }
     }
 
     /// Refuses what this build can not do to the rows: it never lands unmapped columns in the place of mapped ones

@@ -102,7 +102,7 @@ impl Shift {
         let mut landed = self.land(job.clone(), live).await?;
         crash::point(CrashPoint::LandedReported);
         if landed.totals.rows_out > 0 {
-            landed.notes.extend(control.overlap(&on.run).await?);
+            landed.notes.extend(control.overlap(&on.run, on.windowed()).await);
         }
         if attempt.number > 1 {
             landed
@@ -161,7 +161,7 @@ impl Shift {
 
     /// Everything that the data plane needs; the secrets are opened here, last of all.
     async fn job(&self, on: &Assignment, mark: CommitMark, live: &LiveRun) -> Result<RunJob, JobError> {
-        on.check_mapping().map_err(JobError::Definite)?;
+        on.check_in_use().and_then(|()| on.check_mapping()).map_err(JobError::Definite)?;
         let prepared = async {
             let access = self.control.access_of(on).await?;
             let read = self.control.read_of(on, &access).await?;

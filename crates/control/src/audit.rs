@@ -2,7 +2,9 @@
 //!
 //! What is done is recorded in the transaction that does it. What is refused is recorded by itself, up to
 //! [`REFUSALS_PER_MINUTE_MAX`] of one client: an attempt costs its caller nothing, and must not fill the disk or keep
-//! those waiting who have something to write. Records are kept for [`KEPT`], as the documentation says.
+//! those waiting who have something to write. Where more follows, one record says so ([`LEFT_OUT`]): a gap is seen.
+//! Logins are counted by themselves: anybody may try one under any client id, and must not use up the room for what the
+//! client itself tries. Records are kept for [`KEPT`], as the documentation says.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +24,8 @@ use crate::worker::millis;
 
 /// How many refusals of one client are recorded in a minute; the others are only counted.
 pub(crate) const REFUSALS_PER_MINUTE_MAX: u32 = 60;
+/// The action of the record behind which refusals of its client and kind are only counted, for the rest of a minute.
+const LEFT_OUT: &str = "left-out";
 /// How long what was recorded is kept (flow-service.md 20).
 const KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often a worker forgets what is older.
@@ -116,7 +120,27 @@ async fn record(
 
 /// Bounds how much of what is refused is recorded. Only clients that have an account are remembered.
 #[derive(Debug, Default)]
-pub(crate) struct RefusalMeter(Mutex<HashMap<ClientId, Minute>>);
+pub(crate) struct RefusalMeter(Mutex<HashMap<(ClientId, Refused), Minute>>);
+
+/// What is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Refused {
+    /// Somebody who does not know the secret of the client, and may be anybody.
+    Login,
+    /// An act of the client itself.
+    Act,
+}
+
+/// What is recorded of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// The refusal.
+    Itself,
+    /// That it, and others after it, are left out.
+    Gap,
+    /// Nothing.
+    Nothing,
+}
 
 /// What was refused of a client in the minute that began at this moment.
 #[derive(Debug, Clone, Copy)]
@@ -126,22 +150,24 @@ struct Minute {
 }
 
 impl RefusalMeter {
-    /// Whether another refusal of this client is to be recorded.
-    fn admits(&self, client: &ClientId, now_ms: i64) -> bool {
+    /// What is to be recorded of another refusal of this client.
+    fn count(&self, client: &ClientId, refused: Refused, now_ms: i64) -> Recorded {
         const MINUTE_MS: i64 = 60_000;
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let minute = clients.entry(client.clone()).or_insert(Minute { began_at_ms: now_ms, refusals: 0 });
+        let minute = clients.entry((client.clone(), refused)).or_insert(Minute { began_at_ms: now_ms, refusals: 0 });
         if now_ms.saturating_sub(minute.began_at_ms) >= MINUTE_MS {
             *minute = Minute { began_at_ms: now_ms, refusals: 0 };
         }
         minute.refusals = minute.refusals.saturating_add(1);
-        if minute.refusals == REFUSALS_PER_MINUTE_MAX + 1 {
-            warn!(%client, "very many attempts of this client are refused; for a while they are only counted");
+        if minute.refusals <= REFUSALS_PER_MINUTE_MAX {
+            return Recorded::Itself;
         }
-        if minute.refusals > REFUSALS_PER_MINUTE_MAX {
-            counter!("headwaters_audit_left_out_total").increment(1);
+        counter!("headwaters_audit_left_out_total").increment(1);
+        if minute.refusals > REFUSALS_PER_MINUTE_MAX + 1 {
+            return Recorded::Nothing;
         }
-        minute.refusals <= REFUSALS_PER_MINUTE_MAX
+        warn!(%client, ?refused, "very many attempts of this client are refused; for a while they are only counted");
+        Recorded::Gap
     }
 }
 
@@ -150,9 +176,11 @@ impl Control {
     /// the log.
     pub async fn record_refusal(&self, caller: &Caller, action: &str, resource: ResourceRef) {
         let now_ms = self.clock.now_ms();
-        if !self.refusals.admits(&caller.actor.client, now_ms) {
-            return;
-        }
+        let (action, resource) = match self.refusals.count(&caller.actor.client, Refused::Act, now_ms) {
+            Recorded::Itself => (action, resource),
+            Recorded::Gap => (LEFT_OUT, ResourceRef::new(resource.collection, "")),
+            Recorded::Nothing => return,
+        };
         let entry = AuditEntry {
             at_ms: now_ms,
             by: &caller.actor,
@@ -181,12 +209,15 @@ impl Control {
     ) -> Result<(), StoreError> {
         let Some(account) = self.store.account(client).await? else { return Ok(()) };
         let now_ms = self.clock.now_ms();
-        if self.refusals.admits(client, now_ms) {
-            let store = self.store.clone();
-            tokio::spawn(async move {
-                log_failure(store.audit_refused_login(&account, request_id.as_deref(), now_ms).await);
-            });
-        }
+        let action = match self.refusals.count(client, Refused::Login, now_ms) {
+            Recorded::Itself => "login",
+            Recorded::Gap => LEFT_OUT,
+            Recorded::Nothing => return Ok(()),
+        };
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            log_failure(store.audit_refused_login(&account, action, request_id.as_deref(), now_ms).await);
+        });
         Ok(())
     }
 
@@ -219,14 +250,45 @@ fn log_failure(written: Result<(), StoreError>) {
 mod tests {
     use super::*;
 
+    /// What is recorded of a thousand refusals.
+    fn flood(meter: &RefusalMeter, client: &ClientId, refused: Refused, now_ms: i64) -> Vec<Recorded> {
+        let recorded = (0..1000).map(|_| meter.count(client, refused, now_ms));
+        recorded.filter(|recorded| *recorded != Recorded::Nothing).collect()
+    }
+
+    fn full_minute() -> Vec<Recorded> {
+        let mut minute = vec![Recorded::Itself; REFUSALS_PER_MINUTE_MAX as usize];
+        minute.push(Recorded::Gap);
+        minute
+    }
+
     #[test]
-    fn a_flood_of_refusals_is_recorded_in_part_and_nobody_else_pays_for_it() {
+    fn a_flood_of_refusals_is_recorded_in_part_with_its_gap_and_nobody_else_pays_for_it() {
         let meter = RefusalMeter::default();
         let (loud, quiet) = (ClientId::mint(), ClientId::mint());
-        let recorded = |now_ms| (0..1000).filter(|_| meter.admits(&loud, now_ms)).count();
-        assert_eq!(recorded(0), REFUSALS_PER_MINUTE_MAX as usize);
-        assert_eq!(recorded(59_999), 0);
-        assert!(meter.admits(&quiet, 59_999));
-        assert_eq!(recorded(60_000), REFUSALS_PER_MINUTE_MAX as usize);
+        assert_eq!(flood(&meter, &loud, Refused::Act, 0), full_minute());
+        assert_eq!(flood(&meter, &loud, Refused::Act, 59_999), []);
+        assert_eq!(meter.count(&quiet, Refused::Act, 59_999), Recorded::Itself);
+        assert_eq!(flood(&meter, &loud, Refused::Act, 60_000), full_minute());
+    }
+
+    #[test]
+    fn strangers_who_guess_a_secret_do_not_hide_what_its_client_tries() {
+        let (meter, client) = (RefusalMeter::default(), ClientId::mint());
+        assert_eq!(flood(&meter, &client, Refused::Login, 0), full_minute());
+        assert_eq!(flood(&meter, &client, Refused::Act, 0), full_minute());
+    }
+
+    #[test]
+    fn the_page_about_serving_names_every_action() {
+        use Deed::{Cancel, Create, Delete, Disable, Enable, Publish, ReTrigger, Report, RunOnDemand, Update};
+        let page = include_str!("../../../docs/api.md");
+        let audit = page.split("## Audit").nth(1).unwrap();
+        let deeds = [Create, Update, Publish, Enable, Disable, Delete, RunOnDemand, ReTrigger, Report, Cancel];
+        for name in deeds.map(Deed::name).into_iter().chain([LEFT_OUT, "settle", "login"]) {
+            assert!(audit.contains(&format!("`{name}`")), "{name}");
+        }
+        assert!(audit.contains(&format!("at most {REFUSALS_PER_MINUTE_MAX} denied")));
+        assert!(audit.contains(&format!("{} days", KEPT.as_secs() / (24 * 3600))));
     }
 }

@@ -28,8 +28,8 @@ use crate::document::shaped;
 use crate::error::{Cause, CommandError};
 use crate::life_cycle::{Linked, admit, editable, find, written_state};
 
-/// How often an action is tried that meets another version than the one it was made for, when its caller has named none.
-const ACTION_TRIES_MAX: u32 = 3;
+/// How often a change is tried that meets another version than the one it was made for, when its caller has named none.
+const TRIES_MAX: u32 = 3;
 
 /// A collection whose resources are made, patched and acted upon by clients.
 pub trait Changeable: Linked {
@@ -52,6 +52,13 @@ pub trait Changeable: Linked {
 
     /// Takes over what the service derives without a new version (flow-service.md 4).
     fn keep_derived(&mut self, _current: &Self) {}
+}
+
+/// What is done to a resource that is there.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Patch(&'a Patch),
+    Action(Action),
 }
 
 /// What a command amounts to once the rules are satisfied.
@@ -81,7 +88,7 @@ impl Control {
 
     /// Changes part of a resource; the result is checked like a new one, all or nothing (flow-service.md 9).
     ///
-    /// Causes: `IfMatchAbsent`, `Missing`, `Stale`, `NotEditable`, `Disabling`, `PatchPath`, `SpecChange`, `InvalidState`,
+    /// Causes: `IfMatchAbsent`, `Missing`, `Stale`, `NotEditable`, `InitializingByUser`, `Disabling`, `PatchPath`, `SpecChange`, `InvalidState`,
     /// `Unpatchable`, `StartPassed`, `OnceTooLate`, `BackfillTooLate`, and those of the create.
     pub async fn patch<K: Changeable>(
         &self,
@@ -94,18 +101,10 @@ impl Control {
             let reason = "a change needs the header If-Match with the version that it is made for, the etag";
             return Err(CommandError::invalid(Cause::IfMatchAbsent, "", reason));
         }
-        let started_ms = self.clock.now_ms();
-        let before = self.seen::<K>(caller, id, expected).await?;
-        editable(&before)?;
-        paths::check(K::COLLECTION, K::WRITABLE, before.state, patch)?;
-        let document = patch.apply(&before.document())?;
-        let state = state_after(before.state, patch, &document)?;
-        let command = command_of::<K>(document, state)?;
-        let Composed { body, secrets, .. } = K::compose(self, caller, command, Some(&before)).await?;
-        let mut after = Resource { state, body, ..before.clone() };
-        let ops = Some(shown(patch, &after.document()));
-        *after.body.last_operation() = LastOperation::completed("update", ops, started_ms, self.clock.now_ms());
-        self.replace(caller, &before, after, secrets, Deed::Update).await
+        self.change(caller, id, expected, Change::Patch(patch)).await.map_err(|error| match error {
+            CommandError::Limit(limit) => CommandError::invalid(Cause::Unpatchable, "", limit.to_string()),
+            error => error,
+        })
     }
 
     /// Moves a resource to another state (flow-service.md 10.2, 11). Disabling a flow ends no run that has begun.
@@ -118,16 +117,50 @@ impl Control {
         expected: &Precondition,
         action: Action,
     ) -> Result<Resource<K>, CommandError> {
+        self.change(caller, id, expected, Change::Action(action)).await
+    }
+
+    async fn change<K: Changeable>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        expected: &Precondition,
+        change: Change<'_>,
+    ) -> Result<Resource<K>, CommandError> {
+        let is_any = expected.is_any(self.settings.strict.matching());
         let mut tries = 1;
         loop {
-            match self.try_act(caller, id, expected, action).await {
-                // Nobody asked for a certain version: what counts is the state that there is now.
-                Err(CommandError::Stale { .. }) if *expected == Precondition::None && tries < ACTION_TRIES_MAX => {
-                    tries += 1;
-                }
+            let outcome = match change {
+                Change::Patch(patch) => self.try_patch(caller, id, expected, patch).await,
+                Change::Action(action) => self.try_act(caller, id, expected, action).await,
+            };
+            match outcome {
+                // Nobody asked for a certain version: what counts is what there is now.
+                Err(CommandError::Stale { .. }) if is_any && tries < TRIES_MAX => tries += 1,
                 outcome => return outcome,
             }
         }
+    }
+
+    async fn try_patch<K: Changeable>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        expected: &Precondition,
+        patch: &Patch,
+    ) -> Result<Resource<K>, CommandError> {
+        let started_ms = self.clock.now_ms();
+        let before = self.seen::<K>(caller, id, expected).await?;
+        editable(&before, caller.role)?;
+        paths::check(K::COLLECTION, K::WRITABLE, before.state, patch)?;
+        let document = patch.apply(&before.document())?;
+        let state = state_after(before.state, patch, &document)?;
+        let command = command_of::<K>(document, state)?;
+        let Composed { body, secrets, .. } = K::compose(self, caller, command, Some(&before)).await?;
+        let mut after = Resource { state, body, ..before.clone() };
+        let ops = Some(shown(patch, &after.document()));
+        *after.body.last_operation() = LastOperation::completed("update", ops, started_ms, self.clock.now_ms());
+        self.replace(caller, &before, after, secrets, Deed::Update).await
     }
 
     async fn try_act<K: Changeable>(
@@ -234,14 +267,13 @@ fn state_after(before: State, patch: &Patch, document: &Value) -> Result<State, 
 
 /// The instructions of a patch as they may be shown: what was written below `/auth` as the new document shows it.
 fn shown(patch: &Patch, document: &Value) -> Value {
-    let shown = |instruction: &Instruction| {
+    patch.shown(|instruction: &Instruction| {
         let mut shown = instruction.shown();
         if instruction.root() == "auth" && instruction.op != PatchOp::Remove {
             shown["value"] = document.pointer(&instruction.path).cloned().unwrap_or_else(|| MASK.into());
         }
         shown
-    };
-    patch.instructions().iter().map(shown).collect()
+    })
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Changeable for Connection {
             (None, _) => return Err(CommandError::missing_field("/auth")),
             (Some(auth), Some(before)) if !tried_out && auth.is_shown_by(before) => (before.body.auth.clone(), None),
             (Some(auth), before) => {
-                let (auth, secrets) = control.compose_auth(known, auth, before, command.draft).await?;
+                let (auth, secrets) = control.compose_auth(caller, known, auth, before, command.draft).await?;
                 (Some(auth), Some(secrets))
             }
         };

@@ -56,15 +56,24 @@ impl Control {
         self.insert_data_set(caller, DataSetId::mint(), body).await
     }
 
-    /// Makes a data set that a target connection names and nobody has made (setting
+    /// Makes a data set that a body names at `pointer` and that nobody has made (setting
     /// `catalog.create_unknown_data_sets`).
+    ///
+    /// When the id is taken all the same, either somebody was faster, and that is as good, or it is one of another
+    /// sandbox: then the answer is the one to an id that nobody has.
     pub(crate) async fn create_data_set_as(
         &self,
         caller: &Caller,
         id: DataSetId,
+        pointer: &str,
     ) -> Result<Resource<DataSet>, CommandError> {
         let body = empty(format!("dataset {id}"));
-        self.insert_data_set(caller, id, body).await
+        match self.insert_data_set(caller, id.clone(), body).await {
+            Err(CommandError::Store(StoreError::Duplicate { what })) if what.contains("data_set.id") => {
+                self.referenced(caller, id.as_str(), pointer).await
+            }
+            made => made,
+        }
     }
 
     async fn insert_data_set(

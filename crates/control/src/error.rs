@@ -6,10 +6,14 @@
 
 use headwaters_model::etag::Etag;
 use headwaters_model::job::JobError;
+use headwaters_model::limits::LimitError;
 use headwaters_model::patch::PatchError;
 use headwaters_model::resource::{ActionError, Collection, ResourceRef};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_store::{Outdated, StoreError};
+
+use crate::shares::Full;
+use crate::turns::Turns;
 
 /// How many characters of a caller's own words a sentence repeats.
 const WORDS_CHARS_MAX: usize = 100;
@@ -46,6 +50,9 @@ pub enum CommandError {
         /// Who uses it.
         users: ResourceRef,
     },
+    /// What was to be stored is too large or too deep. A patch tells it as one that can not be applied.
+    #[error(transparent)]
+    Limit(LimitError),
     /// No connection to the source, whatever the reason.
     #[error("{0}")]
     Connect(#[source] SourceError),
@@ -55,6 +62,14 @@ pub enum CommandError {
     /// The lake could not be used.
     #[error("could not use the lake: {0}")]
     Lake(#[source] JobError),
+    /// The caller has as much under way as it may, or all callers together have.
+    #[error("{what}: {full}; try again when one has ended")]
+    NoTurn {
+        /// Of what.
+        what: Turns,
+        /// Whose.
+        full: Full,
+    },
     /// The metadata store could not be used.
     #[error("could not use the metadata store")]
     Store(#[source] StoreError),
@@ -79,6 +94,8 @@ pub enum Cause {
     Internal,
     /// FLOW-1400-503: the store is busy, the same call may succeed in a moment.
     Busy,
+    /// FLOW-1400-429: as much of it is under way as may be at a time.
+    NoTurn,
     /// FLOW-1402-400: finalising is for providers.
     FinalizeByUser,
     /// FLOW-1403-400: `If-Match` is absent.
@@ -99,6 +116,8 @@ pub enum Cause {
     UnknownAuthSpec,
     /// FLOW-1416-400: the connection's state does not allow an update or delete.
     NotEditable,
+    /// FLOW-1417-400: what is being initialised is changed and deleted by services only.
+    InitializingByUser,
     /// FLOW-1418-400: a flow uses the base connection.
     ConnectionInUse,
     /// FLOW-1419-400: the mapping set is invalid.
@@ -252,11 +271,13 @@ pub enum Cause {
 }
 
 impl From<StoreError> for CommandError {
-    /// A write that found another version than it was made for is the caller's business, all else is the store's.
+    /// A write that found another version than it was made for is the caller's business, and so is a document that is
+    /// too large; all else is the store's.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Outdated(Outdated::Missing(resource)) => Self::Missing(resource),
             StoreError::Outdated(Outdated::Stale { resource, current }) => Self::Stale { resource, current },
+            StoreError::Limit(limit) => Self::Limit(limit),
             other => Self::Store(other),
         }
     }
@@ -279,7 +300,11 @@ impl From<PatchError> for CommandError {
         let cause = match &error {
             PatchError::Empty => Cause::EmptyBody,
             PatchError::Operation { .. } => Cause::PatchOperation,
-            PatchError::TooLong | PatchError::Malformed { .. } | PatchError::NotThere { .. } => Cause::Unpatchable,
+            PatchError::TooLong
+            | PatchError::Malformed { .. }
+            | PatchError::TooDeep { .. }
+            | PatchError::TooManyMoves
+            | PatchError::NotThere { .. } => Cause::Unpatchable,
         };
         Self::invalid(cause, "", error.to_string())
     }
@@ -305,8 +330,10 @@ impl CommandError {
             Self::Invalid { cause, .. } => *cause,
             Self::InUse { resource, .. } if resource.collection == Collection::Connections => Cause::ConnectionInUse,
             Self::InUse { .. } => Cause::InUse,
+            Self::Limit(_) => Cause::InvalidValue,
             Self::Connect(error) => connect_cause(&error.fault().kind),
             Self::Source(error) => source_cause(&error.fault().kind),
+            Self::NoTurn { .. } => Cause::NoTurn,
             Self::Store(error) if error.is_busy() => Cause::Busy,
             Self::Lake(_) | Self::Store(_) | Self::Internal(_) => Cause::Internal,
         }
@@ -363,49 +390,4 @@ pub fn source_cause(kind: &SourceErrorKind) -> Cause {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_failure_of_a_source_means_something_else_while_connecting() {
-        let unknown = SourceErrorKind::UnknownTable;
-        assert_eq!((connect_cause(&unknown), source_cause(&unknown)), (Cause::Driver, Cause::NoColumns));
-        let bad = SourceErrorKind::InvalidParameter { key: "sslMode".into() };
-        assert_eq!((connect_cause(&bad), source_cause(&bad)), (Cause::InvalidValue, Cause::InvalidValue));
-    }
-
-    #[test]
-    fn a_stale_write_is_told_as_such() {
-        let resource = ResourceRef::new(Collection::Flows, "a");
-        let outdated = Outdated::Stale { resource: resource.clone(), current: Etag::first(0) };
-        assert_eq!(CommandError::from(StoreError::from(outdated)).cause(), Cause::Stale);
-        let missing = CommandError::from(StoreError::from(Outdated::Missing(resource)));
-        assert_eq!((missing.cause(), missing.to_string().as_str()), (Cause::Missing, "flow a was not found"));
-    }
-
-    #[test]
-    fn only_a_base_connection_in_use_has_a_code_of_its_own() {
-        let in_use = |collection| CommandError::InUse {
-            resource: ResourceRef::new(collection, "a"),
-            users: ResourceRef::new(Collection::Flows, "b"),
-        };
-        assert_eq!(in_use(Collection::Connections).cause(), Cause::ConnectionInUse);
-        assert_eq!(in_use(Collection::SourceConnections).cause(), Cause::InUse);
-        assert_eq!(
-            in_use(Collection::SourceConnections).to_string(),
-            "source connection a is used by flow b, delete that first"
-        );
-    }
-
-    #[test]
-    fn a_sentence_does_not_drown_in_what_the_caller_sent() {
-        assert_eq!(clipped("nonsense"), "nonsense");
-        assert_eq!(clipped(&"ü".repeat(1000)), format!("{}…", "ü".repeat(100)));
-    }
-
-    #[test]
-    fn a_pointer_stands_before_its_sentence() {
-        assert_eq!(CommandError::missing_field("/name").to_string(), "/name: is mandatory and missing");
-        assert_eq!(CommandError::invalid(Cause::NoDraft, "", "no drafts").to_string(), "no drafts");
-    }
-}
+mod tests;

@@ -90,12 +90,14 @@ impl Control {
     /// Asks the source whether table, columns and row filter can be read (flow-service.md 14.1).
     async fn check_source(
         &self,
+        caller: &Caller,
         source: &Resource<SourceConnection>,
         base: &Resource<Connection>,
     ) -> Result<(), CommandError> {
         // It was there a moment ago, when the body's references were looked up.
         let access = self.access(base).await.map_err(|error| wrong_reference(error, "/sourceConnectionIds/0"))?;
         let request = read_request(&source.body)?;
+        let _turn = self.turn_at_sources(caller).await?;
         let check = self.ports.sources.check_read(&access, &request);
         let answer = timeout(CHECK_PATIENCE, check).await;
         answer.unwrap_or_else(|_| Err(crate::connections::slow(CHECK_PATIENCE))).map_err(CommandError::Source)
@@ -132,7 +134,7 @@ impl Changeable for Flow {
                 check::schemas_agree(target, data_set)?;
             }
             if let Some((source, Some(base))) = &connections.source {
-                control.check_source(source, base).await?;
+                control.check_source(caller, source, base).await?;
             }
         }
         let state = named.state;

@@ -28,9 +28,11 @@ mod runs;
 mod scheduler;
 mod settings;
 mod settle;
+mod shares;
 mod source_connections;
 mod specs;
 mod target_connections;
+mod turns;
 mod worker;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use headwaters_store::Store;
 pub use headwaters_store::Stored;
 
+use self::access::KnownCallers;
 pub use self::access::{
     AccessError, AccessHeaders, Caller, Claims, Credentials, IssuedToken, TOKEN_LIFETIME_MS, TokenDenied, TokenError,
     TokenRequest, TokenSubject, Tokens,
@@ -49,15 +52,19 @@ pub use self::data_sets::CreateDataSet;
 pub use self::document::shaped;
 pub use self::error::{Cause, CommandError, connect_cause, source_cause};
 pub use self::flows::CreateFlow;
+pub use self::life_cycle::{FLOWS_BROUGHT_ALONG_MAX, SOURCES_TAKEN_ALONG_MAX};
 use self::ports::{Clock, Executor, Lakes, Sources};
 use self::progress::LiveRuns;
 pub use self::retry::ATTEMPTS_MAX;
-pub use self::runs::{CreateRun, REPORT_BYTES_MAX, REPORT_ENTRIES_MAX, RUNS_WAITING_MAX, ReportRun};
+pub use self::runs::{CreateRun, REPEATS_MAX, REPORT_BYTES_MAX, REPORT_ENTRIES_MAX, RUNS_WAITING_MAX, ReportRun};
 pub use self::settings::{Settings, Strict, UnknownStrictRule};
+pub use self::shares::{Full, Share, Shares};
 pub use self::source_connections::CreateSourceConnection;
 use self::specs::Specs;
 pub use self::specs::{SPEC_BYTES_MAX, WRITTEN_SPECS_MAX};
 pub use self::target_connections::CreateTargetConnection;
+use self::turns::AllTurns;
+pub use self::turns::{TurnLimits, Turns};
 pub use self::worker::{Worker, WorkerExit};
 
 /// The command side of every service: what handlers call, and what runs flows.
@@ -69,10 +76,12 @@ pub struct Control {
     ports: Ports,
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
+    callers: Arc<KnownCallers>,
     specs: Specs,
     settings: Arc<Settings>,
     live: LiveRuns,
     refusals: Arc<RefusalMeter>,
+    turns: Arc<AllTurns>,
     /// Wakes the worker when there may be something to do at once.
     wake: Arc<tokio::sync::Notify>,
 }
@@ -105,7 +114,9 @@ impl Control {
             ports,
             clock,
             tokens: Arc::new(Tokens::new(token_key)),
+            callers: Arc::default(),
             specs,
+            turns: Arc::new(AllTurns::new(&settings.turns)),
             settings: Arc::new(settings),
             live: LiveRuns::default(),
             refusals: Arc::default(),

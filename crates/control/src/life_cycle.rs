@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::str::FromStr;
 
+use headwaters_model::account::Role;
 use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::etag::{Matching, Precondition};
@@ -14,12 +15,12 @@ use headwaters_model::filter::Filter;
 use headwaters_model::flow::{Flow, FlowInheritance};
 use headwaters_model::id::FlowId;
 use headwaters_model::page::{ListQuery, Page};
-use headwaters_model::resource::{Collection, Kind, Resource, ResourceRef, State};
+use headwaters_model::resource::{Collection, Document, Kind, Resource, ResourceRef, State};
 use headwaters_model::secret::Secret;
 use headwaters_model::source_connection::{InheritedConnection, SourceConnection, SourceInheritance};
 use headwaters_model::spec::SpecRef;
 use headwaters_model::target_connection::TargetConnection;
-use headwaters_store::{Stored, Tx};
+use headwaters_store::{Store, Stored, Tx};
 
 use crate::Control;
 use crate::access::Caller;
@@ -27,8 +28,11 @@ use crate::audit::{Deed, note};
 use crate::error::{Cause, CommandError, clipped};
 use crate::scheduler::{first_due_ms, schedule};
 
-/// How many flows are brought along at a time.
-const FLOWS_AT_ONCE_MAX: u32 = 100;
+/// How many flows are brought along with a source connection whose base changes: all of them in one transaction, while
+/// others who write wait.
+pub const FLOWS_BROUGHT_ALONG_MAX: u32 = 500;
+/// How many source connections go with the base connection that they stand on, likewise.
+pub const SOURCES_TAKEN_ALONG_MAX: u32 = 1_000;
 
 impl Control {
     /// One resource of the caller's sandbox. Causes: `Missing`.
@@ -38,14 +42,33 @@ impl Control {
         self.store.get::<K>(&caller.scope, &id).await?.ok_or_else(missing)
     }
 
+    /// The same as it is shown. Causes: `Missing`.
+    pub async fn document<K: Stored>(&self, caller: &Caller, id: &str) -> Result<Document<K>, CommandError> {
+        let missing = || CommandError::Missing(ResourceRef::new(K::COLLECTION, id));
+        let id = K::Id::from_str(id).map_err(|_| missing())?;
+        self.store.document::<K>(&caller.scope, &id).await?.ok_or_else(missing)
+    }
+
+    /// A page of the caller's sandbox, as it is shown.
+    pub async fn documents<K: Stored>(
+        &self,
+        caller: &Caller,
+        query: &ListQuery,
+    ) -> Result<Page<Document<K>>, CommandError> {
+        let _turn = self.turn_at_scans(caller, Store::page_is_scan::<K>(query)).await?;
+        Ok(self.store.documents::<K>(&caller.scope, query).await?)
+    }
+
     /// A page of the caller's sandbox.
     pub async fn list<K: Stored>(&self, caller: &Caller, query: &ListQuery) -> Result<Page<Resource<K>>, CommandError> {
-        Ok(self.store.read(&caller.scope).await?.list::<K>(query).await?)
+        let _turn = self.turn_at_scans(caller, Store::page_is_scan::<K>(query)).await?;
+        Ok(self.store.list::<K>(&caller.scope, query).await?)
     }
 
     /// How many resources of the caller's sandbox pass every filter.
     pub async fn count<K: Stored>(&self, caller: &Caller, filters: &[Filter]) -> Result<u64, CommandError> {
-        Ok(self.store.read(&caller.scope).await?.count::<K>(filters).await?)
+        let _turn = self.turn_at_scans(caller, Store::count_is_scan::<K>(filters)).await?;
+        Ok(self.store.count::<K>(&caller.scope, filters).await?)
     }
 
     /// A resource that a body refers to at `pointer`.
@@ -87,7 +110,7 @@ impl Control {
         let mut tx = self.store.write(&caller.scope).await?;
         let resource = find::<K>(&mut tx, id).await?;
         admit(&resource, expected, self.settings.strict.matching())?;
-        editable(&resource)?;
+        editable(&resource, caller.role)?;
         K::let_go(self, caller, &mut tx, &resource).await?;
         tx.delete::<K>(&resource.id, &resource.etag).await?;
         note(&mut tx, caller, Deed::Delete, resource.reference(), &resource.etag, self.clock.now_ms()).await?;
@@ -130,10 +153,19 @@ impl Linked for Connection {
         Ok(())
     }
 
-    /// Blocked by any flow on it; source connections that no flow uses go with it (flow-service.md 13.3).
+    /// Blocked by any flow on it; source connections that no flow uses go with it (flow-service.md 13.3), up to
+    /// [`SOURCES_TAKEN_ALONG_MAX`].
     async fn let_go(control: &Control, caller: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
         refuse_if_used(old.reference(), tx.flow_on_connection(old.id).await?)?;
-        for (id, etag) in tx.delete_unused_sources(old.id).await? {
+        let gone = tx.delete_unused_sources(old.id, SOURCES_TAKEN_ALONG_MAX + 1).await?;
+        if gone.len() > SOURCES_TAKEN_ALONG_MAX as usize {
+            let reason = format!(
+                "more than {SOURCES_TAKEN_ALONG_MAX} source connections stand on {}: delete some of them first",
+                old.reference()
+            );
+            return Err(CommandError::invalid(Cause::ConnectionInUse, "", reason));
+        }
+        for (id, etag) in gone {
             let gone = ResourceRef::new(Collection::SourceConnections, id);
             note(tx, caller, Deed::Delete, gone, &etag, control.clock.now_ms()).await?;
         }
@@ -153,25 +185,27 @@ impl Linked for SourceConnection {
         Ok(())
     }
 
-    /// Flows show the base connection of their source: all drafts, or the source would not have another one.
+    /// Flows show the base connection of their source: all drafts, or the source would not have another one. There can be
+    /// [`FLOWS_BROUGHT_ALONG_MAX`] of them.
     async fn follow(tx: &mut Tx, before: &Resource<Self>, after: &Resource<Self>, _: i64) -> Result<(), CommandError> {
         if before.body.base_connection_id == after.body.base_connection_id {
             return Ok(());
         }
-        let mut last = None;
-        loop {
-            let flows = tx.flows_on_source(after.id, last, FLOWS_AT_ONCE_MAX).await?;
-            for id in &flows {
-                if let Some(mut flow) = tx.get::<Flow>(id).await? {
-                    Flow::hold_on(tx, &mut flow).await?;
-                    tx.rewrite(&flow).await?;
-                }
-            }
-            match flows.last() {
-                None => return Ok(()),
-                id => last = id.copied(),
+        let flows = tx.flows_on_source(after.id, FLOWS_BROUGHT_ALONG_MAX + 1).await?;
+        if flows.len() > FLOWS_BROUGHT_ALONG_MAX as usize {
+            let reason = format!(
+                "more than {FLOWS_BROUGHT_ALONG_MAX} flows use {}: make a new one on the other base connection",
+                after.reference()
+            );
+            return Err(CommandError::invalid(Cause::Unpatchable, "/baseConnectionId", reason));
+        }
+        for id in &flows {
+            if let Some(mut flow) = tx.get::<Flow>(id).await? {
+                Flow::hold_on(tx, &mut flow).await?;
+                tx.rewrite(&flow).await?;
             }
         }
+        Ok(())
     }
 
     async fn let_go(_: &Control, _: &Caller, tx: &mut Tx, old: &Resource<Self>) -> Result<(), CommandError> {
@@ -308,17 +342,17 @@ pub(crate) fn admit<K: Kind>(
     Err(CommandError::Stale { resource: resource.reference(), current: resource.etag.clone() })
 }
 
-/// Refuses to change or delete what is on its way to another state (flow-service.md 9).
-pub(crate) fn editable<K: Kind>(resource: &Resource<K>) -> Result<(), CommandError> {
-    let (state, what) = (resource.state, resource.reference());
-    if state.is_editable() {
-        return Ok(());
-    }
-    let cause = match K::COLLECTION {
-        Collection::Connections => Cause::NotEditable,
-        _ => Cause::Disabling,
+/// Refuses to change or delete what is on its way to another state; what is being initialised belongs to services
+/// (flow-service.md 9).
+pub(crate) fn editable<K: Kind>(resource: &Resource<K>, role: Role) -> Result<(), CommandError> {
+    let (cause, who) = match (resource.state, K::COLLECTION) {
+        (State::Initializing, _) if role != Role::Service => (Cause::InitializingByUser, "by users "),
+        (state, _) if state.is_editable() => return Ok(()),
+        (_, Collection::Connections) => (Cause::NotEditable, ""),
+        _ => (Cause::Disabling, ""),
     };
-    let reason = format!("{what} can not be changed or deleted while it is in the state {}", state.name());
+    let (what, state) = (resource.reference(), resource.state.name());
+    let reason = format!("{what} can not be changed or deleted {who}while it is in the state {state}");
     Err(CommandError::invalid(cause, "", reason))
 }
 

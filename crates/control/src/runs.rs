@@ -10,37 +10,45 @@ mod window;
 use headwaters_model::job::Totals;
 use headwaters_model::metrics::RunRecord;
 use headwaters_model::page::{ListQuery, Page};
-use headwaters_model::resource::Resource;
+use headwaters_model::resource::Document;
 use headwaters_model::run::{Run, RunStatus};
+use headwaters_store::StoreError;
 
 pub use self::commands::{CreateRun, ReportRun};
 pub use self::on_demand::RUNS_WAITING_MAX;
-pub(crate) use self::on_demand::refused;
+pub use self::repeat::REPEATS_MAX;
 pub use self::report::{REPORT_BYTES_MAX, REPORT_ENTRIES_MAX};
 use crate::Control;
 use crate::access::Caller;
 use crate::error::CommandError;
 
 impl Control {
-    /// One run. Causes: `Missing`.
-    pub async fn run(&self, caller: &Caller, id: &str) -> Result<Resource<Run>, CommandError> {
-        Ok(self.with_live_counters(self.get::<Run>(caller, id).await?))
+    /// One run as it is shown. Causes: `Missing`.
+    pub async fn run(&self, caller: &Caller, id: &str) -> Result<Document<Run>, CommandError> {
+        self.with_live_counters(self.document::<Run>(caller, id).await?)
     }
 
-    /// A page of runs.
-    pub async fn runs(&self, caller: &Caller, query: &ListQuery) -> Result<Page<Resource<Run>>, CommandError> {
-        let page = self.list::<Run>(caller, query).await?;
-        let items = page.items.into_iter().map(|run| self.with_live_counters(run)).collect();
+    /// A page of runs as they are shown.
+    pub async fn runs(&self, caller: &Caller, query: &ListQuery) -> Result<Page<Document<Run>>, CommandError> {
+        let page = self.documents::<Run>(caller, query).await?;
+        let items = page.items.into_iter().map(|run| self.with_live_counters(run)).collect::<Result<_, _>>()?;
         Ok(Page { items, next: page.next })
     }
 
-    fn with_live_counters(&self, mut run: Resource<Run>) -> Resource<Run> {
-        if let (RunStatus::InProgress, Some(started_at_ms), Some(totals)) =
-            (run.body.status(), run.body.started_at_ms(), self.live.totals(run.id))
-            && totals != Totals::default()
-        {
-            run.body.record(RunRecord::in_progress(started_at_ms, &totals));
+    fn with_live_counters(&self, mut document: Document<Run>) -> Result<Document<Run>, CommandError> {
+        let Some(totals) = self.live.totals(document.id).filter(|totals| *totals != Totals::default()) else {
+            return Ok(document);
+        };
+        let run: Run = document.read().map_err(|error| unreadable(&document, error))?;
+        if let (RunStatus::InProgress, Some(started_at_ms)) = (run.status(), run.started_at_ms()) {
+            let RunRecord { metrics, activities } = RunRecord::in_progress(started_at_ms, &totals);
+            let fresher = [("metrics".to_owned(), metrics), ("activities".to_owned(), activities.into())];
+            document.set(fresher).map_err(|error| unreadable(&document, error))?;
         }
-        run
+        Ok(document)
     }
+}
+
+fn unreadable(document: &Document<Run>, error: serde_json::Error) -> CommandError {
+    StoreError::damaged(format!("run {}", document.id), error).into()
 }

@@ -10,7 +10,7 @@ use headwaters_model::flow::Flow;
 use headwaters_model::resource::{Resource, State};
 use headwaters_model::run::Run;
 use headwaters_model::schedule::{Schedule, ScheduleRules};
-use headwaters_store::{DueFlow, StoreError};
+use headwaters_store::{DAMAGED_PAUSE_MS, DueFlow, StoreError};
 use tracing::{error, info, warn};
 
 use crate::Control;
@@ -26,7 +26,7 @@ impl Control {
         for due in self.store.due_flows(self.clock.now_ms(), DUE_FLOWS_MAX).await? {
             if let Err(error) = self.schedule(&due).await {
                 // One flow must not keep the others waiting; its turn comes again.
-                error!(flow = %due.flow.id, error = &error as &dyn Error, "could not make the run of a due flow");
+                error!(flow = %due.flow, error = &error as &dyn Error, "could not make the run of a due flow");
             }
         }
         Ok(())
@@ -34,16 +34,26 @@ impl Control {
 
     async fn schedule(&self, due: &DueFlow) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
-        let flow = &due.flow;
-        let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
-        let run = Resource::new(due.scope.clone(), State::Enabled, body, &Actor::scheduler(), now_ms);
         let mut tx = self.store.write(&due.scope).await?;
-        // Another scheduler may have been here between our reading and this transaction.
-        if tx.next_due(flow.id).await? != Some(due.due_ms) {
+        // Another scheduler may have been here meanwhile, or somebody may have changed the flow.
+        if tx.next_due(due.flow).await? != Some(due.due_ms) {
             return Ok(());
         }
+        let flow = match tx.get::<Flow>(&due.flow).await {
+            Ok(Some(flow)) => flow,
+            Ok(None) => return Ok(()),
+            Err(damage @ StoreError::Damaged { .. }) => {
+                // It must not be among the first for ever.
+                error!(flow = %due.flow, error = &damage as &dyn Error, "a flow can not be read and is put aside");
+                tx.set_next_due(due.flow, Some(now_ms.saturating_add(DAMAGED_PAUSE_MS))).await?;
+                return tx.commit().await;
+            }
+            Err(error) => return Err(error),
+        };
+        let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
+        let run = Resource::new(due.scope.clone(), State::Enabled, body, &Actor::scheduler(), now_ms);
         let made = tx.schedule_run(&run, due.due_ms, Some(due.due_ms)).await?;
-        tx.set_next_due(flow.id, next_due_ms(flow, due.due_ms)).await?;
+        tx.set_next_due(flow.id, next_due_ms(&flow, due.due_ms)).await?;
         tx.commit().await?;
         if made {
             info!(flow = %flow.id, run = %run.id, "the flow is due");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use headwaters_model::etag::Matching;
 use headwaters_model::schedule::{INTERVAL_MINUTES_MIN, START_GRACE_S};
 
+use crate::turns::TurnLimits;
+
 /// What can be set, with the documented defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub on_demand_for_recurring: bool,
     /// `runs.allow_without_params`: a run on demand without a window reads the whole table (flow-service.md 17.5).
     pub allow_without_params: bool,
+    /// What callers may have under way at a time.
+    pub turns: TurnLimits,
     /// How many runs this process works on at once.
     pub runs_at_once: usize,
     /// For how long a claim holds without a heartbeat.
@@ -45,6 +49,7 @@ impl Default for Settings {
             interval_minutes_min: INTERVAL_MINUTES_MIN,
             on_demand_for_recurring: false,
             allow_without_params: false,
+            turns: TurnLimits::default(),
             runs_at_once: RUNS_AT_ONCE,
             lease: Duration::from_secs(LEASE_SECONDS),
             poll: Duration::from_secs(1),

@@ -218,7 +218,7 @@ impl Control {
                 // A run that breaks while it reads shows no promotion, and so no batch.
                 batch: BatchId::mint(),
                 once: true,
-                window: run.body.window(),
+                window: tx.run_origin(run.id).await?.windowed.map(|windowed| windowed.window),
                 started_at_ms: run.body.started_at_ms().unwrap_or(now_ms),
             };
             let ended = Ended { landed_at_ms: now_ms, completed_at_ms: now_ms };

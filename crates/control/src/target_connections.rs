@@ -60,10 +60,11 @@ impl Control {
 
     /// The data set that a target names; one that is not known is made where the settings say so.
     async fn target_data_set(&self, caller: &Caller, id: &str) -> Result<Resource<DataSet>, CommandError> {
-        let known = self.referenced::<DataSet>(caller, id, "/params/dataSetId").await;
+        let pointer = "/params/dataSetId";
+        let known = self.referenced::<DataSet>(caller, id, pointer).await;
         match (known, id.parse::<DataSetId>()) {
             (Err(CommandError::Invalid { .. }), Ok(id)) if self.settings.create_unknown_data_sets => {
-                self.create_data_set_as(caller, id).await
+                self.create_data_set_as(caller, id, pointer).await
             }
             (known, _) => known,
         }

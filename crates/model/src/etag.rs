@@ -38,6 +38,23 @@ pub enum Matching {
     Strict,
 }
 
+impl Precondition {
+    /// Whether any version will do: there is no header, or it is `*` where that is taken.
+    #[must_use]
+    pub fn is_any(&self, matching: Matching) -> bool {
+        match self {
+            Self::None => true,
+            Self::IfMatch(header) => matching == Matching::Lenient && named(header) == "*",
+        }
+    }
+}
+
+/// What a header names, without its weak mark.
+fn named(header: &str) -> &str {
+    let value = header.trim();
+    value.strip_prefix("W/").unwrap_or(value)
+}
+
 impl Etag {
     /// The first version of a resource.
     #[must_use]
@@ -61,8 +78,7 @@ impl Etag {
     /// Whether the value of an `If-Match` header names this version. A weak mark `W/` is dropped before comparing.
     #[must_use]
     pub fn matches(&self, header: &str, matching: Matching) -> bool {
-        let value = header.trim();
-        let value = value.strip_prefix("W/").unwrap_or(value);
+        let value = named(header);
         value == self.0 || (matching == Matching::Lenient && (value == "*" || value == self.0.trim_matches('"')))
     }
 
@@ -160,6 +176,14 @@ mod tests {
     fn a_missing_header_admits_every_version() {
         assert!(Etag::first(0).admits(&Precondition::None, Matching::Strict));
         assert!(!Etag::first(0).admits(&Precondition::IfMatch("\"x\"".into()), Matching::Lenient));
+    }
+
+    #[test]
+    fn a_star_and_no_header_name_no_version() {
+        let header = |value: &str| Precondition::IfMatch(value.to_owned());
+        assert!(Precondition::None.is_any(Matching::Strict) && header(" * ").is_any(Matching::Lenient));
+        assert!(!header("*").is_any(Matching::Strict), "it is taken for a version that is not there");
+        assert!(!header(Etag::first(0).as_str()).is_any(Matching::Lenient));
     }
 
     proptest! {

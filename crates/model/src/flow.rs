@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id::{FlowId, RunId, SourceConnectionId, TargetConnectionId};
-use crate::resource::{Collection, Kind, LastOperation, Resource};
+use crate::resource::{Collection, Kind, LastOperation};
 use crate::run::RunStatus;
 use crate::source_connection::InheritedConnection;
 use crate::spec::SpecRef;
@@ -137,22 +137,17 @@ impl Flow {
     }
 }
 
-impl Resource<Flow> {
-    /// The document with the link to its runs, as it is shown (flow-service.md 16.3).
-    #[must_use]
-    pub fn shown(&self) -> Value {
-        let mut document = self.document();
-        document["runs"] = format!("/runs?property=flowId=={}", self.id).into();
-        document
-    }
-}
-
 impl Kind for Flow {
     type Id = FlowId;
     const COLLECTION: Collection = Collection::Flows;
 
     fn mint() -> FlowId {
         FlowId::mint()
+    }
+
+    /// The link to its runs (flow-service.md 16.3).
+    fn derived(id: &FlowId) -> Option<(&'static str, String)> {
+        Some(("runs", format!("/runs?property=flowId=={id}")))
     }
 }
 
@@ -163,7 +158,7 @@ mod tests {
     use super::*;
     use crate::account::{Account, Role};
     use crate::id::{ConnectionId, OrgId};
-    use crate::resource::State;
+    use crate::resource::{Resource, State};
     use crate::sandbox::Sandbox;
     use crate::spec;
 

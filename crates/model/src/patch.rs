@@ -1,14 +1,32 @@
 //! JSON Patch as the API takes it (flow-service.md 9): instructions are read leniently and carried out strictly.
 //!
 //! **Invariant.** All or nothing: a document is changed by every instruction or by none.
+//!
+//! **Invariant.** No instruction makes a document deeper than [`DOCUMENT_DEPTH_MAX`]: the steps of its path and the levels
+//! of its value are not more than that together, so that no sequence of them can do it either.
 
 use std::fmt;
 
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
+use crate::limits::{DOCUMENT_DEPTH_MAX, depth};
+
 /// How many instructions a patch may hold.
 pub const INSTRUCTIONS_MAX: usize = 1_000;
+/// How many bytes the path of an instruction may have.
+pub const PATH_BYTES_MAX: usize = 1_024;
+/// How many entries of lists all instructions of a patch together may move to another place: each that adds or removes
+/// one at the front of a list moves all others.
+pub const MOVES_MAX: usize = 5_000_000;
+/// How many bytes of JSON the value of an instruction may have to be shown.
+pub const SHOWN_VALUE_BYTES_MAX: usize = 16 << 10;
+/// How many levels it may have.
+pub const SHOWN_VALUE_DEPTH_MAX: usize = 32;
+/// How many bytes of JSON the instructions that are shown of a patch may have; those that follow are left out.
+pub const SHOWN_BYTES_MAX: usize = 64 << 10;
+/// What is shown in the place of a value that is too large.
+pub const NOT_SHOWN: &str = "(too large to be shown)";
 
 /// What an instruction does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +77,15 @@ pub enum PatchError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// It makes the document deeper than [`DOCUMENT_DEPTH_MAX`] (code 1455).
+    #[error("instruction {at}: path and value lead deeper than {DOCUMENT_DEPTH_MAX} levels")]
+    TooDeep {
+        /// The place in the list, from 0.
+        at: usize,
+    },
+    /// The instructions move more than [`MOVES_MAX`] entries of lists (code 1455).
+    #[error("the patch adds and removes too often in the front of long lists: replace the list as a whole")]
+    TooManyMoves,
     /// What the path leads to is not there (code 1455).
     #[error("there is nothing at {path} that could be changed this way")]
     NotThere {
@@ -121,6 +148,9 @@ impl Instruction {
             Some(_) => return Err(PatchError::Operation { at }),
         };
         let path = match fields.remove("path") {
+            Some(Value::String(path)) if path.len() > PATH_BYTES_MAX => {
+                return Err(malformed("path is longer than 1024 bytes"));
+            }
             Some(Value::String(path)) if path.len() > 1 && path.starts_with('/') => path,
             None | Some(Value::Null) => return Err(malformed("path is missing")),
             Some(_) => return Err(malformed("path must be a JSON pointer like /name")),
@@ -131,7 +161,21 @@ impl Instruction {
             (_, Some(value)) => value,
             (_, None) => return Err(malformed("value is missing")),
         };
-        Ok(Self { op, path, value })
+        let instruction = Self { op, path, value };
+        if instruction.segments().count() + depth(&instruction.value) > DOCUMENT_DEPTH_MAX {
+            return Err(PatchError::TooDeep { at });
+        }
+        Ok(instruction)
+    }
+
+    /// How many entries of a list move when it is carried out.
+    fn moves(&self, document: &Value) -> usize {
+        let Some((list, at)) = self.path.rsplit_once('/') else { return 0 };
+        let Some(entries) = document.pointer(list).and_then(Value::as_array) else { return 0 };
+        match self.op {
+            PatchOp::Replace => 0,
+            PatchOp::Add | PatchOp::Remove => at.parse::<usize>().map_or(0, |at| entries.len().saturating_sub(at)),
+        }
     }
 
     /// `replace` of a root field that is not there adds it: clients can not see the difference (flow-service.md 9).
@@ -172,10 +216,36 @@ impl Patch {
         &self.0
     }
 
+    /// The instructions as far as they may be shown: a value that is large is not, and all of them have a limit too
+    /// ([`SHOWN_BYTES_MAX`]). `shown` gives one of them without its secrets.
+    #[must_use]
+    pub fn shown(&self, shown: impl Fn(&Instruction) -> Value) -> Value {
+        let mut bytes = 0;
+        let fits =
+            |value: &Value| depth(value) <= SHOWN_VALUE_DEPTH_MAX && value.to_string().len() <= SHOWN_VALUE_BYTES_MAX;
+        let instructions = self.0.iter().map(|instruction| {
+            let mut shown = shown(instruction);
+            if shown.get("value").is_some_and(|value| !fits(value)) {
+                shown["value"] = NOT_SHOWN.into();
+            }
+            shown
+        });
+        let within = |shown: &Value| {
+            bytes += shown.to_string().len();
+            bytes <= SHOWN_BYTES_MAX
+        };
+        instructions.take_while(within).collect()
+    }
+
     /// The document after all instructions (RFC 6902).
     pub fn apply(&self, document: &Value) -> Result<Value, PatchError> {
         let mut patched = document.clone();
+        let mut moves = 0;
         for instruction in &self.0 {
+            moves += instruction.moves(&patched);
+            if moves > MOVES_MAX {
+                return Err(PatchError::TooManyMoves);
+            }
             let operation = instruction.operation(&patched)?;
             json_patch::patch(&mut patched, &[operation]).map_err(|_| instruction.not_there())?;
         }
@@ -233,6 +303,64 @@ mod tests {
         assert!(malformed(json!([{ "op": "replace", "path": "/", "value": 1 }])));
         assert!(malformed(json!([{ "op": "replace", "path": "/name" }])));
         assert_eq!(apply(json!(vec![json!({}); INSTRUCTIONS_MAX + 1])), Err(PatchError::TooLong));
+    }
+
+    /// A value of so many levels.
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, _| json!([inner]))
+    }
+
+    #[test]
+    fn no_instruction_leads_deeper_than_a_document_may_be() {
+        let add = |path: &str, levels| apply(json!([{ "op": "add", "path": path, "value": nested(levels) }]));
+        assert!(add("/params/z", DOCUMENT_DEPTH_MAX - 2).is_ok());
+        assert_eq!(add("/params/z", DOCUMENT_DEPTH_MAX - 1), Err(PatchError::TooDeep { at: 0 }));
+        assert_eq!(add(&"/0".repeat(DOCUMENT_DEPTH_MAX + 1), 0), Err(PatchError::TooDeep { at: 0 }));
+        let long = apply(json!([{ "op": "add", "path": format!("/{}", "x".repeat(PATH_BYTES_MAX)), "value": 1 }]));
+        assert!(matches!(long, Err(PatchError::Malformed { at: 0, .. })));
+    }
+
+    #[test]
+    fn instructions_one_after_the_other_can_not_build_a_deep_document() {
+        // Each goes on where the one before has ended, as deep as one body may be.
+        let step = |number: usize| {
+            let path = format!("/params/z{}", "/0".repeat(number * 60));
+            json!({ "op": "add", "path": path, "value": nested(60) })
+        };
+        let patch: Value = (0..300).map(step).collect();
+        assert!(matches!(apply(patch), Err(PatchError::TooDeep { .. } | PatchError::Malformed { .. })));
+        let patch = json!([
+            { "op": "add", "path": "/params/z", "value": nested(60) },
+            { "op": "add", "path": format!("/params/z{}", "/0".repeat(60)), "value": nested(3) },
+        ]);
+        assert_eq!(apply(patch), Err(PatchError::TooDeep { at: 1 }));
+    }
+
+    #[test]
+    fn long_lists_are_not_moved_about_without_end() {
+        let document = json!({ "labels": vec![1; MOVES_MAX / 900] });
+        let patch = |path: &str| json!(vec![json!({ "op": "add", "path": path, "value": 1 }); INSTRUCTIONS_MAX]);
+        let apply = |path| Patch::parse(patch(path)).unwrap().apply(&document);
+        assert_eq!(apply("/labels/0"), Err(PatchError::TooManyMoves));
+        assert!(apply("/labels/-").is_ok());
+        assert!(apply(&format!("/labels/{}", MOVES_MAX / 900)).is_ok(), "few stand behind");
+    }
+
+    #[test]
+    fn what_is_large_is_not_shown() {
+        let shown = |patch: Value| Patch::parse(patch).unwrap().shown(Instruction::shown);
+        let long = "x".repeat(SHOWN_VALUE_BYTES_MAX);
+        let patch = json!([
+            { "op": "add", "path": "/a", "value": long },
+            { "op": "add", "path": "/b", "value": nested(SHOWN_VALUE_DEPTH_MAX + 1) },
+            { "op": "add", "path": "/c", "value": nested(SHOWN_VALUE_DEPTH_MAX) },
+        ]);
+        let shown_of = shown(patch.clone());
+        assert_eq!([&shown_of[0]["value"], &shown_of[1]["value"]], [NOT_SHOWN, NOT_SHOWN]);
+        assert_eq!(shown_of[2], patch[2]);
+        let many = vec![json!({ "op": "add", "path": "/a", "value": "x".repeat(1000) }); INSTRUCTIONS_MAX];
+        let few = shown(json!(many));
+        assert!(few.as_array().is_some_and(|few| few.len() > 50) && few.to_string().len() <= SHOWN_BYTES_MAX + 100);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! store compiles the same paths to SQL, and must select what [`crate::filter::Filter::matches`] selects on it.
 
 mod collection;
+mod document;
 mod state;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::etag::Etag;
 use crate::sandbox::Scope;
 
 pub use collection::{Collection, ResourceRef};
+pub use document::Document;
 pub use state::{Action, ActionError, IllegalMove, State};
 
 /// A word that is not in the vocabulary.
@@ -95,11 +97,16 @@ pub trait Kind: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug + 
     const COLLECTION: Collection;
     /// Mints the id of a new resource.
     fn mint() -> Self::Id;
+
+    /// A field of the document that follows from the id and is stored nowhere: shown, but neither filtered nor sorted by.
+    fn derived(_id: &Self::Id) -> Option<(&'static str, String)> {
+        None
+    }
 }
 
-/// A resource: the envelope that all share, and the body of its kind.
+/// A resource: the envelope that all share, and the body of its kind, or the text of one that was not read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Resource<K: Kind> {
+pub struct Resource<K: Kind, B = K> {
     /// Its id, made by the server.
     pub id: K::Id,
     /// Where it lives.
@@ -113,7 +120,7 @@ pub struct Resource<K: Kind> {
     /// Its state; what has none is always enabled.
     pub state: State,
     /// What only its kind has.
-    pub body: K,
+    pub body: B,
 }
 
 impl<K: Kind> Resource<K> {
@@ -132,12 +139,6 @@ impl<K: Kind> Resource<K> {
         std::mem::replace(&mut self.etag, next)
     }
 
-    /// Names it in an error.
-    #[must_use]
-    pub fn reference(&self) -> ResourceRef {
-        ResourceRef::new(K::COLLECTION, &self.id)
-    }
-
     /// The body as it is stored: a JSON object.
     #[must_use]
     pub fn body_json(&self) -> Map<String, Value> {
@@ -148,27 +149,36 @@ impl<K: Kind> Resource<K> {
         }
     }
 
-    /// The whole document in the Flow Service's form (flow-service.md 5): what is filtered, sorted and shown.
+    /// The whole document in the Flow Service's form (flow-service.md 5): what is filtered and sorted.
     #[must_use]
     pub fn document(&self) -> Value {
-        let mut document = Map::new();
-        let mut put = |key: &str, value: Value| document.insert(key.to_owned(), value);
-        put("id", self.id.to_string().into());
-        put("createdAt", self.created.at_ms.into());
-        put("updatedAt", self.updated.at_ms.into());
-        put("createdBy", self.created.by.user.as_str().into());
-        put("updatedBy", self.updated.by.user.as_str().into());
-        put("createdClient", self.created.by.client.as_str().into());
-        put("updatedClient", self.updated.by.client.as_str().into());
-        put("sandboxId", self.scope.sandbox.to_string().into());
-        put("sandboxName", self.scope.sandbox_name.as_str().into());
-        put("imsOrgId", self.scope.org.as_str().into());
-        if K::COLLECTION.has_state() {
-            put("state", self.state.name().into());
-            put("version", self.etag.as_str().into());
-        }
-        put("etag", self.etag.as_str().into());
+        let mut document = self.envelope_json();
         document.extend(self.body_json());
         Value::Object(document)
+    }
+
+    /// The document with what follows from the id: what is shown.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let mut document = self.document();
+        if let Some((name, value)) = K::derived(&self.id) {
+            document[name] = value.into();
+        }
+        document
+    }
+}
+
+impl<K: Kind, B> Resource<K, B> {
+    /// Names it in an error.
+    #[must_use]
+    pub fn reference(&self) -> ResourceRef {
+        ResourceRef::new(K::COLLECTION, &self.id)
+    }
+
+    /// The same resource with another form of its body.
+    #[must_use]
+    pub fn with_body<C>(self, body: C) -> Resource<K, C> {
+        let Self { id, scope, created, updated, etag, state, .. } = self;
+        Resource { id, scope, created, updated, etag, state, body }
     }
 }

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::flow::LastRunDetails;
 use crate::id::{FlowId, RunId};
-use crate::metrics::{RunRecord, Window};
+use crate::metrics::RunRecord;
 use crate::resource::{Collection, Kind, Resource, UnknownName};
 use crate::spec::SpecRef;
-use crate::window::{DeltaColumn, ParamsCause, ParamsError, RunParams};
+use crate::window::Windowed;
 
 /// How far a run is; only these four values are ever shown (flow-service.md 17.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Run {
     pub flow_spec: SpecRef,
     /// An opaque name, in the form of the published samples.
     pub provider_ref_id: String,
-    /// The run that a re-trigger repeats.
+    /// The run that a re-trigger repeats. Shown only: the family of a run is in its [`RunOrigin`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parent_flow_run_id: Option<RunId>,
     /// The runs that followed from it, as reported.
@@ -46,7 +46,8 @@ pub struct Run {
     /// The runs `{flowId, flowRunId, flowSpec}` that it followed from, as reported.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predecessors: Option<Value>,
-    /// The window, for an on-demand run as sent.
+    /// The window, for an on-demand run as sent. Shown only, and reports replace it: what a run reads is in its
+    /// [`RunOrigin`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub params: Option<Map<String, Value>>,
     /// Counters, durations and status (flow-service.md 17.3).
@@ -57,6 +58,27 @@ pub struct Run {
     /// The kinds of records that it carried, as reported.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub record_types: Option<Value>,
+}
+
+/// What the service itself knows of a run, and decides by: what it reads, and whether it repeats another.
+///
+/// It is stored beside the run, written once when the run is made, and never shown. Whatever is shown of a run a service
+/// may replace (flow-service.md 17.6), so that nothing of that can decide what is read or landed again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOrigin {
+    /// Which rows it reads; none is the whole table. It names its column itself, so that a later change of the flow changes
+    /// nothing of what it reads.
+    pub windowed: Option<Windowed>,
+    /// The run that its chain of re-triggers began with; none for a run that repeats no other.
+    pub root: Option<RunId>,
+}
+
+impl RunOrigin {
+    /// That of a run that repeats the run `id`, which has this one: it reads the same, and is of the same family.
+    #[must_use]
+    pub fn repeated(&self, id: RunId) -> Self {
+        Self { windowed: self.windowed.clone(), root: Some(self.root.unwrap_or(id)) }
+    }
 }
 
 impl RunStatus {
@@ -126,25 +148,6 @@ impl Run {
         name.and_then(|name| name.parse().ok()).unwrap_or(RunStatus::Failed)
     }
 
-    /// Which rows it reads, and by which column; none is the whole table. A stored run names its column itself, so that a
-    /// later change of its flow changes nothing of what it reads.
-    pub fn windowed(&self) -> Result<Option<(Window, DeltaColumn)>, ParamsError> {
-        let Some(params) = &self.params else { return Ok(None) };
-        match RunParams::read(params)? {
-            RunParams { window: None, .. } => Ok(None),
-            RunParams { window: Some(window), delta: Some(delta), .. } => Ok(Some((window, delta))),
-            RunParams { delta: None, .. } => {
-                Err(ParamsError { cause: ParamsCause::NoName, key: "deltaColumn", reason: "is missing" })
-            }
-        }
-    }
-
-    /// Which rows it reads; none is the whole table.
-    #[must_use]
-    pub fn window(&self) -> Option<Window> {
-        self.windowed().ok().flatten().map(|(window, _)| window)
-    }
-
     /// When it began, milliseconds since 1970.
     #[must_use]
     pub fn started_at_ms(&self) -> Option<i64> {
@@ -185,7 +188,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::Window;
     use crate::spec;
+    use crate::window::DeltaColumn;
 
     #[test]
     fn a_run_is_as_far_as_its_record_says() {
@@ -198,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_knows_which_rows_it_reads() {
-        let run =
-            |params: Value| Run::scheduled(FlowId::mint(), SpecRef::new(spec::CRM_TO_AEP), params.as_object().cloned());
-        let window = json!({ "windowStartTime": 1, "windowEndTime": "2", "deltaColumn": { "name": "at" } });
-        assert_eq!(run(window).window(), Some(Window { start_ms: 1000, end_ms: 2000 }));
-        assert_eq!(run(json!({ "startTime": 1 })).windowed(), Ok(None));
-        assert_eq!(run(Value::Null).windowed(), Ok(None));
-        assert!(run(json!({ "windowStartTime": 1, "windowEndTime": 2 })).windowed().is_err());
+    fn repeats_of_repeats_go_back_to_the_same_run_and_read_the_same() {
+        let delta = DeltaColumn { name: "at".into(), date_format: None, timezone: None };
+        let windowed = Some(Windowed { window: Window { start_ms: 0, end_ms: 1 }, delta });
+        let first = RunOrigin { windowed, root: None };
+        let (root, second) = (RunId::mint(), RunId::mint());
+        let repeat = first.repeated(root);
+        assert_eq!((repeat.root, &repeat.windowed), (Some(root), &first.windowed));
+        assert_eq!(repeat.repeated(second), repeat);
     }
 
     #[test]

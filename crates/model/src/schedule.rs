@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::sent::{boolean, integer, present};
+
 /// How far in the past `startTime` may lie when a flow is made, in seconds (setting `flows.start_grace_seconds`).
 pub const START_GRACE_S: i64 = 300;
 /// The smallest interval of a flow that counts in minutes (setting `flows.interval_minutes_min`).
@@ -279,29 +281,6 @@ fn parse_interval(
     }
     let second = interval.checked_mul(unit.seconds()).and_then(|period| start_s.checked_add(period));
     second.map(|_| interval).ok_or(ScheduleError::IntervalTooLarge)
-}
-
-/// The value of a key; an explicit null is as good as no key.
-fn present<'a>(params: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    params.get(key).filter(|value| !value.is_null())
-}
-
-/// A whole number, native or as text.
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
-/// True or false, native or as text.
-fn boolean(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(flag) => Some(*flag),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -192,7 +192,7 @@ pub(crate) struct Check {
 ///
 /// Reads the store of the data directory, whether a server runs on it or not. The newest record comes last. What is
 /// done is recorded, and so are attempts that a caller may not make and logins with a wrong secret; records are kept
-/// for 365 days.
+/// for 365 days. The store of an earlier version is refused, not changed: the server brings it up to date when it starts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

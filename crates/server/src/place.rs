@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use headwaters_api::{Limits, RatePerSecond};
 use headwaters_control::{Control, Ports, Settings, Strict};
-use headwaters_store::{KeyRing, Store};
+use headwaters_store::{KeyRing, Store, StoreOptions};
 
 use crate::config::Config;
 use crate::exit::{CliError, Kind};
@@ -65,16 +65,31 @@ impl Directory {
         KeyRing::open(&self.0.join(KEY_RING)).map_err(|error| CliError::other(error.to_string()))
     }
 
-    /// Opens the metadata store.
+    /// Opens the metadata store, makes it where there is none, and brings it up to date.
     pub(crate) async fn open_store(
         &self,
         named: Option<String>,
         config: &Config,
         keys: KeyRing,
     ) -> Result<Store, CliError> {
+        self.open_with(named, config, keys, StoreOptions::default()).await
+    }
+
+    /// Opens the metadata store for a command that only reads: it makes none, and brings none up to date.
+    pub(crate) async fn read_store(&self, config: &Config, keys: KeyRing) -> Result<Store, CliError> {
+        self.open_with(None, config, keys, StoreOptions { upgrade: false, ..StoreOptions::default() }).await
+    }
+
+    async fn open_with(
+        &self,
+        named: Option<String>,
+        config: &Config,
+        keys: KeyRing,
+        options: StoreOptions,
+    ) -> Result<Store, CliError> {
         let inside = || self.0.join(STORE).display().to_string();
         let location = config.option(named, "store")?.unwrap_or_else(inside);
-        Store::open(&location, keys).await.map_err(|error| CliError::other(with_causes(&error)))
+        Store::open_with(&location, keys, options).await.map_err(|error| CliError::other(with_causes(&error)))
     }
 
     /// The absolute URI of the folder of all tables, without a slash at its end.

@@ -16,6 +16,16 @@ pub const AUDIT_RECORDS: u32 = 1000;
 /// The collection under which logins are recorded; they belong to no sandbox.
 const ACCOUNTS: &str = "accounts";
 
+/// The newest records of all resources: found by their age.
+const AUDIT_OF_ALL: &str =
+    "select at_us, org, sandbox, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
+     from audit where at_us >= $1 order by at_us desc, id desc limit $2";
+/// The newest records of one resource: found by it. The text is another one because one for both could use neither
+/// index.
+const AUDIT_OF_ONE: &str =
+    "select at_us, org, sandbox, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
+     from audit where at_us >= $1 and resource_id = $3 order by at_us desc, id desc limit $2";
+
 /// One act to be recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry<'a> {
@@ -140,10 +150,11 @@ impl Tx {
 }
 
 impl Store {
-    /// Records that somebody asked for a token of an account and did not know its secret.
+    /// Records that somebody asked for a token of an account and did not know its secret, under the name of an action.
     pub async fn audit_refused_login(
         &self,
         account: &Account,
+        action: &str,
         request_id: Option<&str>,
         at_ms: i64,
     ) -> Result<(), StoreError> {
@@ -152,7 +163,7 @@ impl Store {
             org: account.org.as_str(),
             sandbox: "",
             by: &account.actor(),
-            action: "login",
+            action,
             collection: ACCOUNTS,
             resource_id: account.client_id.as_str(),
             etag: None,
@@ -174,15 +185,11 @@ impl Store {
 
     /// Reads what was recorded in every scope, the newest first.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        let text = sqlx::query(
-            "select at_us, org, sandbox, user_id, client_id, action, collection, resource_id, etag, request_id, allowed
-             from audit
-             where at_us >= $1 and ($2 is null or resource_id = $2) order by at_us desc, id desc limit $3",
-        );
-        let text = text
+        let text = if query.resource_id.is_some() { AUDIT_OF_ONE } else { AUDIT_OF_ALL };
+        let text = sqlx::query(text)
             .bind(query.since_ms.map_or(i64::MIN, rows::us))
-            .bind(query.resource_id.as_deref())
-            .bind(i64::from(query.limit));
+            .bind(i64::from(query.limit))
+            .bind(query.resource_id.as_deref());
         let found = text.fetch_all(self.readers()).await?;
         let record = |row| {
             Ok(AuditRecord {
@@ -200,5 +207,24 @@ impl Store {
             })
         };
         found.iter().map(record).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::KeyRing;
+
+    #[tokio::test]
+    async fn the_audit_is_found_by_its_resource_or_by_its_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("headwaters.db");
+        let store = Store::open(place.to_str().unwrap(), KeyRing::generate().unwrap()).await.unwrap();
+        for (text, index) in [(AUDIT_OF_ONE, "audit_by_resource"), (AUDIT_OF_ALL, "audit_by_age")] {
+            let query = sqlx::query(sqlx::AssertSqlSafe(format!("explain query plan {text}")));
+            let plan = query.bind(0).bind(10).bind("id").fetch_all(store.readers()).await.unwrap();
+            let steps: Vec<&str> = plan.iter().map(|row| rows::value(row, "detail").unwrap()).collect();
+            assert!(steps[0].starts_with("SEARCH") && steps[0].contains(index), "{steps:?}");
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! Opening the store, its pools and its schema.
+//! Opening the store, and its pools.
 //!
 //! One connection writes, several read: SQLite has one writer at a time anyway, and waiting for our own pool is fair
 //! where waiting for its lock is not. Readers see the snapshot at which their transaction began (WAL): they wait for no
 //! writer and no writer waits for them; they can not write (`query_only`).
 //!
-//! What reads a single row by its key has connections of its own. A list that no index helps reads the whole table; as
-//! many of them as there are readers must not keep everybody from logging in or reading one resource.
+//! What reads a single row by its key has connections of its own, and so has what may read the body of every row: a list
+//! that no index helps ([`Reach::Bodies`]). Few of these are at work at a time and few wait, not for long: the others are
+//! told to come back. However many there are, they keep nobody from a single row or from a list that an index finds.
 
-use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -15,20 +15,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwaters_model::sandbox::Scope;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr as _, SqliteConnection};
+use tokio::sync::Semaphore;
 
 use crate::error::StoreError;
+use crate::filter::index::Reach;
+use crate::lister::Lister;
+use crate::schema;
 use crate::tx::Tx;
 use crate::vault::{KeyRing, Vault};
 
 /// How long a call waits for somebody else's transaction, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
-/// How many transactions may read at a time.
+/// How many transactions may read at a time: those of commands and of the worker.
 const READERS: u32 = 4;
+/// How many lists that go along an index may be at work at a time, beside them: no number of lists keeps the worker
+/// waiting.
+const LISTS: u32 = 4;
+/// How many rows of a query are read ahead of who takes them; each may have 2 MiB.
+const ROWS_AHEAD_MAX: usize = 16;
 /// How many single rows may be looked up at a time, beside them: each takes microseconds.
 const LOOKUPS: u32 = 2;
+/// How many lists that may read every row are at work at a time: on two cores, one core is left to all else at worst.
+const SCANS: u32 = 1;
+/// How many more wait for their turn; most of them take a moment only, because enough rows pass.
+const SCANS_WAITING_MAX: usize = 32;
+/// How long they wait, in milliseconds: longer than one before them takes at a million rows.
+const SCAN_WAIT_MS_MAX: u64 = 5_000;
+/// How long one of them may be at work, in milliseconds.
+const SCAN_MS_MAX: u64 = 10_000;
 /// How much of the database each connection keeps in memory, in KiB. The rest is in the system's cache.
 const CACHE_KIB: u32 = 8 * 1024;
 /// To which size the write-ahead log is cut back after it had to grow, in bytes.
@@ -39,12 +54,6 @@ const PAGE_BYTES: u64 = 4096;
 /// Who may read and write a new database: its owner.
 const DATABASE_MODE: u32 = 0o600;
 
-/// The schema, a file per step. A step that was released is never changed.
-pub(crate) const MIGRATIONS: [(i64, &str, &str); 2] = [
-    (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
-    (2, "lists", include_str!("../migrations/sqlite/0002_lists.sql")),
-];
-
 /// What can be set when a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -52,13 +61,23 @@ pub struct StoreOptions {
     pub busy_timeout: Duration,
     /// How many transactions may read at a time.
     pub readers: u32,
+    /// How long a list that may read every row may be at work.
+    pub scan: Duration,
     /// The largest size of the database in bytes; none means as much as the disk holds.
     pub bytes_max: Option<u64>,
+    /// Whether a store is made where there is none and an earlier one is brought up to date; else both are refused.
+    pub upgrade: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_millis(BUSY_TIMEOUT_MS), readers: READERS, bytes_max: None }
+        Self {
+            busy_timeout: Duration::from_millis(BUSY_TIMEOUT_MS),
+            readers: READERS,
+            scan: Duration::from_millis(SCAN_MS_MAX),
+            bytes_max: None,
+            upgrade: true,
+        }
     }
 }
 
@@ -68,6 +87,10 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     lookups: SqlitePool,
+    lists: SqlitePool,
+    scans: SqlitePool,
+    scan_patience: Duration,
+    scans_waiting: Arc<Semaphore>,
     vault: Arc<Vault>,
 }
 
@@ -80,20 +103,56 @@ impl Store {
     /// Opens the store with settings of one's own.
     pub async fn open_with(location: &str, keys: KeyRing, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path_of(location)?;
-        make_place(path)?;
+        if options.upgrade {
+            make_place(path)?;
+        }
         let opened = |source| StoreError::Open { location: location.to_owned(), source };
         let connect = connect_options(path, &options);
         let writer = pool(1, &options).connect_with(connect.clone()).await.map_err(opened)?;
-        migrate(&writer).await?;
+        let mut connection = writer.acquire().await?;
+        match options.upgrade {
+            true => schema::bring_up_to_date(&mut connection).await?,
+            false => schema::require_current(&mut connection).await?,
+        }
+        drop(connection);
         let connect = connect.pragma("query_only", "on");
         let lookups = pool(LOOKUPS, &options).connect_lazy_with(connect.clone());
+        let scan_wait = Duration::from_millis(SCAN_WAIT_MS_MAX);
+        let scans = pool(SCANS, &options).acquire_timeout(scan_wait).connect_lazy_with(connect.clone());
+        let lists = pool(LISTS, &options).connect_lazy_with(connect.clone());
+        let scan_patience = options.scan;
         let readers = pool(options.readers, &options).connect_lazy_with(connect);
-        Ok(Self { writer, readers, lookups, vault: Arc::new(Vault::new(keys)) })
+        let scans_waiting = Arc::new(Semaphore::new(SCANS_WAITING_MAX));
+        Ok(Self {
+            writer,
+            readers,
+            lookups,
+            lists,
+            scans,
+            scan_patience,
+            scans_waiting,
+            vault: Arc::new(Vault::new(keys)),
+        })
     }
 
     /// Begins to read: everything is seen as it was at this moment.
     pub async fn read(&self, scope: &Scope) -> Result<Tx, StoreError> {
         Ok(Tx::new(self.readers.begin().await?, scope.clone(), Arc::clone(&self.vault)))
+    }
+
+    /// A connection for a list by itself.
+    pub(crate) async fn lister(&self, reach: Reach) -> Result<Lister, StoreError> {
+        match reach {
+            Reach::Index => Ok(Lister::new(self.lists.acquire().await?)),
+            Reach::Bodies => {
+                let _waiting = self.scans_waiting.try_acquire().map_err(|_| StoreError::TooManyScans)?;
+                let connection = self.scans.acquire().await.map_err(|error| match error {
+                    sqlx::Error::PoolTimedOut => StoreError::TooManyScans,
+                    error => error.into(),
+                })?;
+                Lister::stoppable(connection, self.scan_patience).await
+            }
+        }
     }
 
     /// Begins to write: nobody else writes until the transaction is committed or dropped.
@@ -112,6 +171,8 @@ impl Store {
     /// Closes all connections; the write-ahead log is folded into the database.
     pub async fn close(&self) {
         self.lookups.close().await;
+        self.lists.close().await;
+        self.scans.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -157,6 +218,7 @@ fn connect_options(path: &Path, options: &StoreOptions) -> SqliteConnectOptions 
     let connect = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(options.busy_timeout)
+        .row_buffer_size(ROWS_AHEAD_MAX)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("cache_size", format!("-{CACHE_KIB}"))
@@ -178,13 +240,4 @@ fn pool(connections: u32, options: &StoreOptions) -> SqlitePoolOptions {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-}
-
-async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS.map(|(version, name, sql)| {
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let mut connection = writer.acquire().await?;
-    let connection: &mut SqliteConnection = &mut connection;
-    Migrator::with_migrations(migrations.into()).run(connection).await.map_err(StoreError::Migrate)
 }

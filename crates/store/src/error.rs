@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use headwaters_model::etag::Etag;
+use headwaters_model::limits::LimitError;
 use headwaters_model::offset::Ordinal;
 use headwaters_model::resource::ResourceRef;
 
@@ -14,6 +15,12 @@ pub enum StoreError {
     /// Somebody else holds the database; another try may succeed.
     #[error("the metadata store is busy")]
     Busy(#[source] sqlx::Error),
+    /// Lists that may read every row are at work, and enough of them wait; another try may succeed.
+    #[error("too many lists that read every row are at work")]
+    TooManyScans,
+    /// A list that may read every row was at work for too long.
+    #[error("a list that reads every row took too long")]
+    ScanTooLong,
     /// No space is left, on the device or below the configured size.
     #[error("the metadata store is full: free space on its disk")]
     Full(#[source] sqlx::Error),
@@ -35,6 +42,16 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("could not bring the metadata store up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The schema is an earlier one, and who asks only reads.
+    #[error(
+        "the metadata store has schema {found} and this version reads schema {needed}: start its server, which brings the store up to date"
+    )]
+    OldSchema {
+        /// The version of the schema.
+        found: i64,
+        /// The version that this build works with.
+        needed: i64,
+    },
     /// The file of the database, or its directory, can not be made.
     #[error("could not make the metadata store {}", .path.display())]
     Place {
@@ -47,6 +64,9 @@ pub enum StoreError {
     /// The resource changed since it was read, or is gone.
     #[error(transparent)]
     Outdated(#[from] Outdated),
+    /// What was to be stored is too large or too deep.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// Something that must be unique is there already.
     #[error("{what} exists already")]
     Duplicate {
@@ -105,16 +125,16 @@ pub enum Outdated {
 }
 
 impl StoreError {
-    /// Whether the database was held by somebody else for too long.
+    /// Whether the database was held by somebody else for too long, or too many ask what costs much.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Busy(_))
+        matches!(self, Self::Busy(_) | Self::TooManyScans | Self::ScanTooLong)
     }
 
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_))
+        matches!(self, Self::Busy(_) | Self::TooManyScans | Self::ScanTooLong)
     }
 
     /// What to do about it, where that is known and not in the sentence.
@@ -122,12 +142,16 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Busy(_) => Some("it is busy: try again in a moment"),
+            Self::TooManyScans | Self::ScanTooLong => {
+                Some("filter and sort by fields that have an index, or try again in a moment")
+            }
             Self::Full(_) => Some("it is full: free space on the disk of the data directory"),
             _ => None,
         }
     }
 
-    pub(crate) fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
+    /// A stored value that can not be read back.
+    pub fn damaged(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Damaged { what: what.into(), reason: reason.to_string() }
     }
 }
@@ -136,6 +160,7 @@ impl StoreError {
 mod sqlite {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
+    pub(super) const INTERRUPT: i32 = 9;
     pub(super) const FULL: i32 = 13;
 }
 
@@ -152,6 +177,8 @@ impl From<sqlx::Error> for StoreError {
         let code = database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
         match code {
             Some(sqlite::BUSY | sqlite::LOCKED) => Self::Busy(error),
+            // Only lists are stopped (lister.rs), and those that nobody waits for tell nobody.
+            Some(sqlite::INTERRUPT) => Self::ScanTooLong,
             Some(sqlite::FULL) => Self::Full(error),
             _ => Self::Database(error),
         }

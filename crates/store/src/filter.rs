@@ -4,7 +4,8 @@
 //! made of constants, parameter numbers and names from [`Table`].
 //!
 //! **Invariant.** What is selected is what [`Filter::matches`] selects on the documents, in the order of
-//! [`Order::compare`](headwaters_model::page::Order::compare). The property test of the suite compares them.
+//! [`Order::compare`](headwaters_model::page::Order::compare). The property test of the suite compares them for flows, runs
+//! and source connections, which between them have every form of column; the other kinds only name other columns.
 
 pub(crate) mod index;
 mod keys;
@@ -16,7 +17,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite};
 
-use self::index::{Holds, Way};
+use self::index::{Holds, RANGE_ROWS_MAX, Range, Way};
 use self::keys::{Stretch, stretches};
 use crate::resources::{Table, columns};
 use crate::rows;
@@ -62,13 +63,15 @@ enum Place {
 impl Selection {
     /// One page, and one row more: several selections when the rows do not lie in one stretch of the order, to be read
     /// one after the other until there are enough.
-    pub(crate) fn pages(table: &Table, scope: &Scope, query: &ListQuery) -> Vec<Self> {
-        let page = |stretch| Self::page(table, scope, query, stretch);
+    ///
+    /// `rare` is a range that few rows lie in.
+    pub(crate) fn pages(table: &Table, scope: &Scope, query: &ListQuery, rare: Option<Range>) -> Vec<Self> {
+        let way = Way::of_page(table, query, rare);
+        let page = |stretch| Self::page(table, scope, query, &way, stretch);
         stretches(query).into_iter().map(page).collect()
     }
 
-    fn page(table: &Table, scope: &Scope, query: &ListQuery, stretch: Stretch) -> Self {
-        let way = Way::of_page(table, query);
+    fn page(table: &Table, scope: &Scope, query: &ListQuery, way: &Way, stretch: Stretch) -> Self {
         let mut selection = Self { sql: String::new(), arguments: Vec::new() };
         let mut conditions = selection.scoped(scope);
         for (place, filter) in query.filters.iter().enumerate() {
@@ -80,7 +83,7 @@ impl Selection {
         let keys: Vec<_> = query.order.keys().into_iter().map(|key| selection.sort_key(table, scope, key)).collect();
         conditions.push_str(&selection.stretch(&keys, stretch, query.after.as_deref().unwrap_or_default()));
         let order = keys.iter().map(keys::Key::order).collect::<Vec<_>>().join(", ");
-        let source = source(table, &way);
+        let source = source(table, way.index.as_deref());
         let limit = i64::from(query.limit) + 1;
         let skip = i64::try_from(query.skip).unwrap_or(i64::MAX);
         let page = format!(
@@ -116,8 +119,24 @@ impl Selection {
             conditions.push_str(" and ");
             conditions.push_str(&selection.condition(table, scope, filter));
         }
-        let source = source(table, &Way::of_count(table, filters));
+        let source = source(table, Way::of_count(table, filters).index.as_deref());
         selection.sql = format!("select count(*) from {source} where {conditions}");
+        selection
+    }
+
+    /// How many rows lie in a range of a list, counted no further than one beyond [`RANGE_ROWS_MAX`].
+    pub(crate) fn probe(table: &Table, scope: &Scope, query: &ListQuery, range: &Range) -> Self {
+        let mut selection = Self { sql: String::new(), arguments: Vec::new() };
+        let mut conditions = selection.scoped(scope);
+        if let Some(filter) = query.filters.get(range.filter) {
+            conditions.push_str(" and ");
+            conditions.push_str(&selection.condition(table, scope, filter));
+        }
+        let source = source(table, Some(&range.index));
+        selection.sql = format!(
+            "select count(*) from (select 1 from {source} where {conditions} limit {})",
+            RANGE_ROWS_MAX.saturating_add(1)
+        );
         selection
     }
 
@@ -262,8 +281,8 @@ struct Asked<'a> {
 }
 
 /// The table, with the index to walk. Every index begins with the scope, so it can always be used.
-fn source(table: &Table, way: &Way) -> String {
-    match &way.index {
+fn source(table: &Table, index: Option<&str>) -> String {
+    match index {
         Some(index) => format!("{} indexed by {index}", table.name),
         None => table.name.to_owned(),
     }

@@ -1,9 +1,7 @@
 //! Flows: when they are due, and what may not be deleted because they use it.
 
 use headwaters_model::etag::Etag;
-use headwaters_model::flow::Flow;
 use headwaters_model::id::{ConnectionId, FlowId, SourceConnectionId, TargetConnectionId};
-use headwaters_model::resource::Resource;
 use headwaters_model::sandbox::Scope;
 use sqlx::sqlite::SqliteRow;
 
@@ -12,13 +10,13 @@ use crate::error::StoreError;
 use crate::rows;
 use crate::tx::Tx;
 
-/// A flow whose instant has come.
+/// A flow whose instant has come. What it is like is read when its run is made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFlow {
     /// Where it lives.
     pub scope: Scope,
     /// The flow.
-    pub flow: Resource<Flow>,
+    pub flow: FlowId,
     /// The instant, milliseconds since 1970.
     pub due_ms: i64,
 }
@@ -59,19 +57,13 @@ impl Tx {
         first_id(query.fetch_optional(self.connection()).await?)
     }
 
-    /// The flows that use this source connection, drafts too, by their ids: at most `limit` of them behind `after`.
-    pub async fn flows_on_source(
-        &mut self,
-        source: SourceConnectionId,
-        after: Option<FlowId>,
-        limit: u32,
-    ) -> Result<Vec<FlowId>, StoreError> {
+    /// The flows that use this source connection, drafts too: at most `limit` of them.
+    pub async fn flows_on_source(&mut self, source: SourceConnectionId, limit: u32) -> Result<Vec<FlowId>, StoreError> {
         let query = sqlx::query(
-            "select id from flow where org = $1 and sandbox = $2 and source_connection_id = $3 and id > $4
-             order by id limit $5",
+            "select id from flow where org = $1 and sandbox = $2 and source_connection_id = $3
+             order by created_at_us, id limit $4",
         );
-        let query = query.bind(self.org()).bind(self.sandbox()).bind(source.to_string());
-        let query = query.bind(after.map(|id| id.to_string()).unwrap_or_default()).bind(i64::from(limit));
+        let query = query.bind(self.org()).bind(self.sandbox()).bind(source.to_string()).bind(i64::from(limit));
         let found = query.fetch_all(self.connection()).await?;
         found.iter().map(|row| rows::parsed(row, "id")).collect()
     }
@@ -84,36 +76,39 @@ impl Tx {
         first_id(query.fetch_optional(self.connection()).await?)
     }
 
-    /// Deletes the source connections of a base connection that no flow uses (flow-service.md 13.3), and names them with
-    /// their versions.
+    /// Deletes source connections of a base connection that no flow uses (flow-service.md 13.3), at most `limit` of them,
+    /// and names them with their versions.
     pub async fn delete_unused_sources(
         &mut self,
         connection: ConnectionId,
+        limit: u32,
     ) -> Result<Vec<(SourceConnectionId, Etag)>, StoreError> {
         let query = sqlx::query(
-            "delete from source_connection
-             where org = $1 and sandbox = $2 and base_connection_id = $3 and not exists (
-                 select 1 from flow f where f.source_connection_id = source_connection.id
-                 and f.org = source_connection.org and f.sandbox = source_connection.sandbox)
+            "delete from source_connection where id in (
+                 select s.id from source_connection s
+                 where s.org = $1 and s.sandbox = $2 and s.base_connection_id = $3 and not exists (
+                     select 1 from flow f where f.source_connection_id = s.id and f.org = s.org and f.sandbox = s.sandbox)
+                 limit $4)
              returning id, etag",
         );
-        let query = query.bind(self.org()).bind(self.sandbox()).bind(connection.to_string());
+        let query = query.bind(self.org()).bind(self.sandbox()).bind(connection.to_string()).bind(i64::from(limit));
         let deleted = query.fetch_all(self.connection()).await?;
         deleted.iter().map(|row| Ok((rows::parsed(row, "id")?, rows::parsed(row, "etag")?))).collect()
     }
 }
 
 impl Store {
-    /// Flows in use whose instant has come, the longest due first. A row that can not be read is logged and left out.
+    /// Flows in use whose instant has come, the longest due first.
     pub async fn due_flows(&self, now_ms: i64, limit: u32) -> Result<Vec<DueFlow>, StoreError> {
         let query = sqlx::query(
-            "select f.*, s.name as sandbox_name from flow f join sandbox s on s.id = f.sandbox
+            "select f.id, f.org, f.sandbox, f.next_due_at_us, s.name as sandbox_name
+             from flow f join sandbox s on s.id = f.sandbox
              where f.next_due_at_us <= $1 and f.state = 'enabled' order by f.next_due_at_us, f.id limit $2",
         );
         let found = query.bind(rows::us(now_ms)).bind(i64::from(limit)).fetch_all(self.readers()).await?;
         let due = |row| {
-            let scope = rows::scope(row)?;
-            Ok(DueFlow { flow: rows::resource(row, &scope)?, due_ms: rows::time_ms(row, "next_due_at_us")?, scope })
+            let (scope, due_ms) = (rows::scope(row)?, rows::time_ms(row, "next_due_at_us")?);
+            Ok(DueFlow { scope, flow: rows::parsed(row, "id")?, due_ms })
         };
         Ok(found.iter().map(due).filter_map(rows::readable).collect())
     }

@@ -11,7 +11,7 @@ use headwaters_model::flow::Flow;
 use headwaters_model::id::{BatchId, RunId};
 use headwaters_model::metrics::RunRecord;
 use headwaters_model::resource::Resource;
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use tracing::error;
@@ -19,18 +19,21 @@ use tracing::error;
 use crate::db::Store;
 use crate::error::StoreError;
 use crate::rows;
+use crate::runs::origin_of;
 use crate::tx::Tx;
 
 /// How many runs that can not be read one call looks past.
 const CLAIM_TRIES_MAX: usize = 8;
-/// How long a run that can not be read is left alone, in milliseconds.
-const DAMAGED_PAUSE_MS: i64 = 3_600_000;
+/// How long a run or a flow that can not be read is left alone, in milliseconds.
+pub const DAMAGED_PAUSE_MS: i64 = 3_600_000;
 
 /// A run that is ours until the lease ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The run, in progress; its scope is where to work.
     pub run: Resource<Run>,
+    /// What it reads, and whether it repeats another.
+    pub origin: RunOrigin,
     /// The batch that its rows belong to, minted when it was first claimed.
     pub batch: BatchId,
     /// The instant of the schedule that it serves, milliseconds since 1970.
@@ -115,6 +118,7 @@ async fn claimable(connection: &mut SqliteConnection, now_ms: i64) -> Result<Opt
 impl Tx {
     async fn take(&mut self, row: &SqliteRow, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Claim, StoreError> {
         let mut run: Resource<Run> = rows::resource(row, self.scope())?;
+        let origin = origin_of(row)?;
         let stored: Option<String> = rows::value(row, "batch_id")?;
         let batch = match stored {
             Some(text) => text.parse().map_err(|error| StoreError::damaged("a batch id", error))?,
@@ -138,7 +142,7 @@ impl Tx {
             .bind(self.org())
             .bind(self.sandbox());
         query.execute(self.connection()).await?;
-        Ok(Claim { run, batch, scheduled_for_ms: rows::time_ms_opt(row, "scheduled_for_us")?, taken_over })
+        Ok(Claim { run, origin, batch, scheduled_for_ms: rows::time_ms_opt(row, "scheduled_for_us")?, taken_over })
     }
 
     /// Shows a run as the latest of its flow, without a new version of the flow (flow-service.md 4). An older run does

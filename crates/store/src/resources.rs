@@ -3,6 +3,7 @@
 //! **Invariant.** A write names the version that it was made for and changes nothing when the store holds another one:
 //! of two writers with the same version exactly one wins.
 
+use futures::TryStreamExt as _;
 use headwaters_model::batch::Batch;
 use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
@@ -10,21 +11,27 @@ use headwaters_model::etag::Etag;
 use headwaters_model::filter::Filter;
 use headwaters_model::flow::Flow;
 use headwaters_model::page::{ListQuery, Page};
-use headwaters_model::resource::{Kind, Resource, ResourceRef};
+use headwaters_model::resource::{Document, Kind, Resource, ResourceRef};
 use headwaters_model::run::Run;
 use headwaters_model::sandbox::Scope;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
+use serde_json::Value;
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Row as _, Sqlite};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection};
 
 use crate::db::Store;
 use crate::error::{Outdated, StoreError};
-use crate::filter::index::{self, Indexed};
+use crate::filter::index::{self, Indexed, RANGE_ROWS_MAX, Range, Reach};
 use crate::filter::{Selection, bind_all};
 use crate::rows;
 use crate::tx::Tx;
+
+/// How many bytes the bodies of a page may have together, unless it holds just one: what does not fit is on the next
+/// page. With the rows that are on their way (`ROWS_AHEAD_MAX`) and the text of the answer, which repeats the page, a list
+/// costs less than 100 MiB, however large its documents are.
+pub const PAGE_BODIES_BYTES_MAX: usize = 16 << 20;
 
 /// The columns that all resources share, in the order of [`rows::resource`].
 macro_rules! columns {
@@ -49,7 +56,7 @@ pub struct Table {
     version: &'static str,
 }
 
-/// A kind of resource that has a table. Specs have none: they are built in.
+/// A kind of resource that has a table of its own form. Specs have another one (`specs.rs`): they have no versions.
 pub trait Stored: Kind {
     /// Its table.
     const TABLE: &'static Table;
@@ -97,6 +104,134 @@ impl Store {
         let row = by_id::<K>(scope, id).fetch_optional(self.lookups()).await?;
         row.map(|row| rows::resource(&row, scope)).transpose()
     }
+
+    /// The same as it is shown.
+    pub async fn document<K: Stored>(&self, scope: &Scope, id: &K::Id) -> Result<Option<Document<K>>, StoreError> {
+        let row = by_id::<K>(scope, id).fetch_optional(self.lookups()).await?;
+        row.map(|row| rows::document(&row, scope)).transpose()
+    }
+
+    /// Whether a page may take reading the body of every row: few such lists are at work at a time.
+    #[must_use]
+    pub fn page_is_scan<K: Stored>(query: &ListQuery) -> bool {
+        Reach::of_page(K::TABLE, query) == Reach::Bodies
+    }
+
+    /// Whether a count may.
+    #[must_use]
+    pub fn count_is_scan<K: Stored>(filters: &[Filter]) -> bool {
+        Reach::of_count(K::TABLE, filters) == Reach::Bodies
+    }
+
+    /// Lists resources of a scope by themselves.
+    pub async fn list<K: Stored>(&self, scope: &Scope, query: &ListQuery) -> Result<Page<Resource<K>>, StoreError> {
+        let mut connection = self.lister(Reach::of_page(K::TABLE, query)).await?;
+        page::<K, _>(&mut connection, scope, query, rows::resource).await
+    }
+
+    /// The same as they are shown.
+    pub async fn documents<K: Stored>(
+        &self,
+        scope: &Scope,
+        query: &ListQuery,
+    ) -> Result<Page<Document<K>>, StoreError> {
+        let mut connection = self.lister(Reach::of_page(K::TABLE, query)).await?;
+        page::<K, _>(&mut connection, scope, query, rows::document).await
+    }
+
+    /// Counts the resources of a scope that pass the filters.
+    pub async fn count<K: Stored>(&self, scope: &Scope, filters: &[Filter]) -> Result<u64, StoreError> {
+        let mut connection = self.lister(Reach::of_count(K::TABLE, filters)).await?;
+        counted(&mut connection, Selection::count(K::TABLE, scope, filters)).await
+    }
+}
+
+/// What a page is made of.
+trait Shown<K: Kind> {
+    /// The document that it is sorted by.
+    fn sorted_by(&self) -> Result<Value, StoreError>;
+}
+
+impl<K: Kind> Shown<K> for Resource<K> {
+    fn sorted_by(&self) -> Result<Value, StoreError> {
+        Ok(self.document())
+    }
+}
+
+impl<K: Kind> Shown<K> for Document<K> {
+    fn sorted_by(&self) -> Result<Value, StoreError> {
+        self.read().map_err(|error| StoreError::damaged(format!("{} {}", K::COLLECTION.noun(), self.id), error))
+    }
+}
+
+/// Reads a page; all of it is seen as it was at one moment.
+async fn page<K: Stored, T: Shown<K>>(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    query: &ListQuery,
+    read: fn(&SqliteRow, &Scope) -> Result<T, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    let rare = rare_range::<K>(connection, scope, query).await?;
+    let selections = Selection::pages(K::TABLE, scope, query, rare);
+    // Who pages by offset would miss what a shorter page leaves out.
+    let bytes_max = if K::COLLECTION.is_paged_by_offset() { usize::MAX } else { PAGE_BODIES_BYTES_MAX };
+    let room = Room { rows_max: query.limit as usize, bytes_max };
+    let (rows, more) = if selections.len() == 1 {
+        rows_of(connection, selections, &room).await?
+    } else {
+        rows_of(&mut *connection.begin().await?, selections, &room).await?
+    };
+    let items: Vec<T> = rows.iter().filter_map(|row| rows::readable(read(row, scope))).collect();
+    let next = match items.last().filter(|_| more) {
+        Some(last) => Some(query.order.values_of(&last.sorted_by()?)),
+        None => None,
+    };
+    Ok(Page { items, next })
+}
+
+/// The range that so few rows lie in that they are found first and sorted then, if one of the filters is such a range.
+/// What is true of it a moment later decides how long a page takes, never what is on it.
+async fn rare_range<K: Stored>(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    query: &ListQuery,
+) -> Result<Option<Range>, StoreError> {
+    let Some(range) = Range::of_page(K::TABLE, query) else { return Ok(None) };
+    let found = counted(connection, Selection::probe(K::TABLE, scope, query, &range)).await?;
+    Ok(Some(range).filter(|_| found <= RANGE_ROWS_MAX))
+}
+
+/// How much a page may hold.
+struct Room {
+    rows_max: usize,
+    bytes_max: usize,
+}
+
+/// The rows of selections, one after the other, as far as there is room for them, and whether there are more: one more
+/// than there is room for is looked at, so that nothing need be counted. The first one always has room.
+async fn rows_of(
+    connection: &mut SqliteConnection,
+    selections: Vec<Selection>,
+    room: &Room,
+) -> Result<(Vec<SqliteRow>, bool), StoreError> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for selection in selections {
+        let mut found = bind_all(selection).fetch(&mut *connection);
+        while let Some(row) = found.try_next().await? {
+            bytes += rows::value::<&str>(&row, "body")?.len();
+            if rows.len() == room.rows_max || (bytes > room.bytes_max && !rows.is_empty()) {
+                return Ok((rows, true));
+            }
+            rows.push(row);
+        }
+    }
+    Ok((rows, false))
+}
+
+async fn counted(connection: &mut SqliteConnection, selection: Selection) -> Result<u64, StoreError> {
+    let row = bind_all(selection).fetch_one(connection).await?;
+    let count: i64 = row.try_get(0)?;
+    u64::try_from(count).map_err(|error| StoreError::damaged("a count", error))
 }
 
 fn by_id<K: Stored>(scope: &Scope, id: &K::Id) -> Query<'static, Sqlite, SqliteArguments> {
@@ -129,7 +264,7 @@ impl Tx {
             .bind(rows::us(new.updated.at_ms))
             .bind(new.updated.by.user.as_str())
             .bind(new.updated.by.client.as_str())
-            .bind(rows::to_json(K::COLLECTION.noun(), &new.body)?))
+            .bind(rows::body_json(new)?))
     }
 
     /// Reads a resource of this scope; an id of another one is not found.
@@ -141,7 +276,7 @@ impl Tx {
     /// Stores a new version of a resource if the store still holds `expected`; the new version is in the resource
     /// ([`Resource::touch`]).
     pub async fn replace<K: Stored>(&mut self, new: &Resource<K>, expected: &Etag) -> Result<(), StoreError> {
-        let body = rows::to_json(K::COLLECTION.noun(), &new.body)?;
+        let body = rows::body_json(new)?;
         let query = sqlx::query(K::TABLE.replace)
             .bind(new.state.name())
             .bind(new.etag.as_str())
@@ -185,30 +320,13 @@ impl Tx {
     /// Lists resources of this scope.
     pub async fn list<K: Stored>(&mut self, query: &ListQuery) -> Result<Page<Resource<K>>, StoreError> {
         let scope = self.scope().clone();
-        // One more than asked for is read: that there are more is known without counting.
-        let wanted = query.limit as usize + 1;
-        let mut items = Vec::new();
-        for selection in Selection::pages(K::TABLE, &scope, query) {
-            let rows = bind_all(selection).fetch_all(self.connection()).await?;
-            for row in rows.iter().take(wanted - items.len()) {
-                items.push(rows::resource::<K>(row, &scope)?);
-            }
-            if items.len() == wanted {
-                break;
-            }
-        }
-        let more = items.len() == wanted;
-        items.truncate(query.limit as usize);
-        let next = items.last().filter(|_| more).map(|last| query.order.values_of(&last.document()));
-        Ok(Page { items, next })
+        page::<K, _>(self.connection(), &scope, query, rows::resource).await
     }
 
     /// Counts the resources of this scope that pass the filters.
     pub async fn count<K: Stored>(&mut self, filters: &[Filter]) -> Result<u64, StoreError> {
         let selection = Selection::count(K::TABLE, self.scope(), filters);
-        let row = bind_all(selection).fetch_one(self.connection()).await?;
-        let count: i64 = row.try_get(0)?;
-        u64::try_from(count).map_err(|error| StoreError::damaged("a count", error))
+        counted(self.connection(), selection).await
     }
 
     /// Turns "nothing was changed" into its reason.

@@ -1,9 +1,11 @@
 //! Rows and values: how they are read into the model's types.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use headwaters_model::account::Actor;
-use headwaters_model::resource::{Kind, Resource, Stamp};
+use headwaters_model::limits;
+use headwaters_model::resource::{Document, Kind, Resource, Stamp};
 use headwaters_model::sandbox::Scope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,24 +50,52 @@ pub(crate) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result
     serde_json::from_str(text).map_err(|error| StoreError::damaged(column, error))
 }
 
-/// Writes a JSON text.
+/// Writes a JSON text, if it can be read back ([`limits::DOCUMENT_DEPTH_MAX`]).
 pub(crate) fn to_json(what: &str, value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::damaged(what, error))
+    let json = serde_json::to_string(value).map_err(|error| StoreError::damaged(what, error))?;
+    limits::check_depth(&json)?;
+    Ok(json)
+}
+
+/// Writes the body of a resource. What clients write has a limit in length; what the service writes has not: it adds
+/// little, and must not fail for what clients have written before.
+pub(crate) fn body_json<K: Kind>(written: &Resource<K>) -> Result<String, StoreError> {
+    let json = to_json(K::COLLECTION.noun(), &written.body)?;
+    if written.updated.by != Actor::scheduler() {
+        limits::check_bytes(&json)?;
+    }
+    Ok(json)
 }
 
 /// Reads a resource from the columns that all collections share; organisation and sandbox were in the query.
 pub(crate) fn resource<K: Kind>(row: &SqliteRow, scope: &Scope) -> Result<Resource<K>, StoreError> {
+    let unread = unread::<K>(row, scope)?;
+    let body = serde_json::from_str(unread.body).map_err(|error| damaged::<K>(&unread.id, error))?;
+    Ok(unread.with_body(body))
+}
+
+/// The same as it is shown, its body not read into its type.
+pub(crate) fn document<K: Kind>(row: &SqliteRow, scope: &Scope) -> Result<Document<K>, StoreError> {
+    let unread = unread::<K>(row, scope)?;
+    let id = unread.id.clone();
+    unread.into_document().map_err(|error| damaged::<K>(id, error))
+}
+
+fn unread<'r, K: Kind>(row: &'r SqliteRow, scope: &Scope) -> Result<Resource<K, &'r str>, StoreError> {
     let id: &str = value(row, "id")?;
-    let damaged = |reason: &str| StoreError::damaged(format!("{} {id}", K::COLLECTION.noun()), reason);
     Ok(Resource {
-        id: id.parse().map_err(|_| damaged("its id has another form"))?,
+        id: id.parse().map_err(|_| damaged::<K>(id, "its id has another form"))?,
         scope: scope.clone(),
         created: stamp(row, ["created_at_us", "created_by", "created_client"])?,
         updated: stamp(row, ["updated_at_us", "updated_by", "updated_client"])?,
         etag: parsed(row, "etag")?,
         state: parsed(row, "state")?,
-        body: serde_json::from_str(value(row, "body")?).map_err(|error| damaged(&error.to_string()))?,
+        body: value(row, "body")?,
     })
+}
+
+fn damaged<K: Kind>(id: impl Display, reason: impl ToString) -> StoreError {
+    StoreError::damaged(format!("{} {id}", K::COLLECTION.noun()), reason)
 }
 
 /// Reads a scope from a row of a query over all of them.

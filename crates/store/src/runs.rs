@@ -14,12 +14,13 @@ use headwaters_model::etag::Etag;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::{DataSetId, FlowId, RunId};
 use headwaters_model::offset::Ordinal;
-use headwaters_model::resource::Resource;
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::resource::{Kind as _, Resource, ResourceRef};
+use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
 
 use crate::audit::AuditEntry;
-use crate::error::StoreError;
+use crate::error::{Outdated, StoreError};
 use crate::offsets::{Offset, Promotion};
 use crate::resources::columns;
 use crate::rows;
@@ -84,26 +85,58 @@ pub struct Settlement<'a> {
 }
 
 impl Tx {
-    /// Makes a run that waits until it is due. False when the flow has a run for this instant of its schedule already:
-    /// any number of schedulers agree on one. A run on demand serves no instant.
+    /// Makes a run of the whole table that waits until it is due. False when the flow has a run for this instant of its
+    /// schedule already: any number of schedulers agree on one.
     pub async fn schedule_run(
         &mut self,
         run: &Resource<Run>,
         due_ms: i64,
         scheduled_for_ms: Option<i64>,
     ) -> Result<bool, StoreError> {
+        self.make_run(run, &RunOrigin::default(), due_ms, scheduled_for_ms).await
+    }
+
+    /// Makes a run that somebody has asked for, which waits until it is due and serves no instant of the schedule.
+    pub async fn queue_run(&mut self, run: &Resource<Run>, origin: &RunOrigin, due_ms: i64) -> Result<(), StoreError> {
+        self.make_run(run, origin, due_ms, None).await.map(drop)
+    }
+
+    async fn make_run(
+        &mut self,
+        run: &Resource<Run>,
+        RunOrigin { windowed, root }: &RunOrigin,
+        due_ms: i64,
+        scheduled_for_ms: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let windowed = windowed.as_ref().map(|windowed| rows::to_json("a window", windowed)).transpose()?;
         let query = sqlx::query(concat!(
             "insert into run (",
             columns!(),
-            ", due_at_us, scheduled_for_us) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            ", due_at_us, scheduled_for_us, windowed, repeats_root)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
              on conflict (flow_id, scheduled_for_us) do nothing",
         ));
-        let query = self.bind_new(query, run)?.bind(rows::us(due_ms)).bind(scheduled_for_ms.map(rows::us));
+        let query = self
+            .bind_new(query, run)?
+            .bind(rows::us(due_ms))
+            .bind(scheduled_for_ms.map(rows::us))
+            .bind(windowed)
+            .bind(root.map(|root| root.to_string()));
         let made = query.execute(self.connection()).await?.rows_affected() == 1;
         if made {
             self.show_last_run(run).await?;
         }
         Ok(made)
+    }
+
+    /// What a run reads, and whether it repeats another.
+    pub async fn run_origin(&mut self, run: RunId) -> Result<RunOrigin, StoreError> {
+        let query = sqlx::query("select windowed, repeats_root from run where id = $1 and org = $2 and sandbox = $3");
+        let query = query.bind(run.to_string()).bind(self.org()).bind(self.sandbox());
+        match query.fetch_optional(self.connection()).await? {
+            Some(row) => origin_of(&row),
+            None => Err(Outdated::Missing(ResourceRef::new(Run::COLLECTION, run)).into()),
+        }
     }
 
     /// The runs of a flow that are not over yet, the oldest first.
@@ -268,4 +301,14 @@ impl Tx {
         }
         self.rewrite(&shown).await
     }
+}
+
+/// The columns that hold what a run reads and what it repeats; runs of before they were there read the whole table.
+pub(crate) fn origin_of(row: &SqliteRow) -> Result<RunOrigin, StoreError> {
+    let windowed: Option<&str> = rows::value(row, "windowed")?;
+    let root: Option<&str> = rows::value(row, "repeats_root")?;
+    Ok(RunOrigin {
+        windowed: windowed.map(|_| rows::json(row, "windowed")).transpose()?,
+        root: root.map(|_| rows::parsed(row, "repeats_root")).transpose()?,
+    })
 }

@@ -69,6 +69,11 @@ impl Connection {
 
     /// Sends a request and reads the body of its answer, which must be a success.
     pub(crate) async fn ask(&mut self, request: &str) -> Result<&[u8], Error> {
+        self.try_ask(request).await?.ok_or_else(|| format!("the server is busy\n{request}").into())
+    }
+
+    /// Sends a request and reads the body of its answer; none when the server says that it is busy.
+    pub(crate) async fn try_ask(&mut self, request: &str) -> Result<Option<&[u8]>, Error> {
         self.stream.write_all(request.as_bytes()).await?;
         self.buffer.clear();
         let head = loop {
@@ -84,10 +89,10 @@ impl Connection {
             self.read().await?;
         }
         let body = self.buffer.get(head..).unwrap_or_default();
-        if text.starts_with("http/1.1 200") {
-            Ok(body)
-        } else {
-            Err(format!("{}{}\n{request}", text, String::from_utf8_lossy(body)).into())
+        match text.split(' ').nth(1) {
+            Some("200") => Ok(Some(body)),
+            Some("429" | "503") => Ok(None),
+            _ => Err(format!("{text}{}\n{request}", String::from_utf8_lossy(body)).into()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! How quick lists and reads are over many flows: fills a store, serves the real routes on a port of this machine and
 //! measures with clients that keep their connections. `cargo xtask load` builds and runs it.
 //!
-//! Server, clients and writers share one process and one machine, so the figures are those of a busy machine: a client
-//! that waits for nobody asks as often as it is answered.
+//! Server, clients and writers share one process and one machine. Where clients ask as often as they are answered, the
+//! machine is always busy and the time of an answer says little more than the rate: with 64 clients it is 64 times the
+//! time of one. Where a rate is named, requests are sent when they are due, however long the ones before take.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -68,6 +69,10 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().any(|word| word == "--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let outcome = Arguments::read(std::env::args().skip(1)).and_then(|arguments| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(run(&arguments))

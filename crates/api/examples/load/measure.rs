@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::Error;
-use crate::client::Access;
+use crate::client::{Access, Connection};
 use crate::fill::{Filled, START_MS, pick};
 
 /// How many flows are written while others read, in a second.
 const WRITES_PER_SECOND: u32 = 50;
-/// How many requests a second all clients together send where they don't ask as often as they can.
-const STEADY_PER_SECOND: u32 = 1_000;
-
-/// How many clients ask what reads the whole table: more would only wait for each other, and be told so in the end (503).
+/// How long a client that was told to come back stays away: what `Retry-After` says.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many clients ask what reads the whole table, where the time of an answer is of interest: more wait for each other.
 const SCANNING_CLIENTS: usize = 4;
+/// How many clients ask such things while others ask for single resources.
+const SCANNING_BESIDE: usize = 16;
 
 /// Something that all clients ask for some time.
 pub(crate) struct Question {
@@ -31,8 +32,15 @@ pub(crate) struct Question {
     clients_max: usize,
     /// Whether somebody writes meanwhile.
     writers: bool,
-    /// What one client of the others asks meanwhile, again and again.
+    /// What other clients ask meanwhile, again and again.
     beside: Option<String>,
+}
+
+/// How a client fared.
+#[derive(Default)]
+struct Answers {
+    took: Vec<Duration>,
+    refused: Vec<Duration>,
 }
 
 /// The questions of the measurement.
@@ -49,14 +57,17 @@ pub(crate) async fn questions(access: &Access, filled: &Filled) -> Result<Vec<Qu
     let middle_by_state = deep(access, "property=state==enabled", count).await?;
     Ok(vec![
         connection("connection by id"),
-        Question { per_second: Some(STEADY_PER_SECOND), ..connection("connection by id, 1000 a second") },
+        Question { per_second: Some(1_000), ..connection("connection by id, 1000 a second") },
+        Question { per_second: Some(2_000), ..connection("connection by id, 2000 a second") },
         Question { writers: true, ..connection("connection by id, flows written") },
-        Question { beside: Some(access.get(&nothing)), ..connection("connection by id, a full scan beside") },
-        one("flows, first page", flows("orderby=-createdAt")),
         Question {
-            per_second: Some(STEADY_PER_SECOND),
-            ..one("flows, first page, 1000 a second", flows("orderby=-createdAt"))
+            per_second: Some(1_000),
+            beside: Some(access.get(&nothing)),
+            ..connection("connection by id, 1000 a second, 16 clients scan")
         },
+        one("flows, first page", flows("orderby=-createdAt")),
+        Question { per_second: Some(1_000), ..one("flows, first page, 1000 a second", flows("orderby=-createdAt")) },
+        Question { per_second: Some(2_000), ..one("flows, first page, 2000 a second", flows("orderby=-createdAt")) },
         Question { writers: true, ..one("flows, first page, flows written", flows("orderby=-createdAt")) },
         one("flows, first page of 100", "/flows?limit=100&count=false".to_owned()),
         one("flows, page in the middle", middle),
@@ -79,8 +90,9 @@ pub(crate) async fn questions(access: &Access, filled: &Filled) -> Result<Vec<Qu
         one("flows whose run began later than any", flows(&format!("property=lastRunDetails.startedAtUTC>{last_ms}"))),
         Question {
             clients_max: SCANNING_CLIENTS,
-            ..one("flows, an option that none has (full scan, 4 clients)", nothing)
+            ..one("flows, an option that none has (full scan, 4 clients)", nothing.clone())
         },
+        one("flows, an option that none has (full scan)", nothing),
         Question {
             clients_max: SCANNING_CLIENTS,
             ..one("flows ordered by an option (full sort, 4 clients)", flows("orderby=options.partialIngestionPercent"))
@@ -124,6 +136,8 @@ pub(crate) struct Measured {
     per_second: f64,
     /// In order.
     took: Vec<Duration>,
+    /// How long those waited that were told to come back, in order.
+    refused: Vec<Duration>,
 }
 
 /// Lets clients ask a question for some time.
@@ -135,92 +149,131 @@ pub(crate) async fn ask(
     time: Duration,
 ) -> Result<Measured, Error> {
     let clients = clients.min(question.clients_max);
-    let started = Instant::now();
-    let until = started + time;
     let next = Arc::new(AtomicUsize::new(0));
-    let mut asking = JoinSet::new();
-    for client in 0..clients {
-        let mut connection = access.connect().await?;
-        let (requests, next) = (Arc::clone(&question.requests), Arc::clone(&next));
-        let pace = question.per_second.map(|all| Duration::from_secs(1) * u32::try_from(clients).unwrap_or(1) / all);
-        asking.spawn(async move {
-            let mut took = Vec::new();
-            let mut due = pace
-                .map(|pace| started + pace / u32::try_from(clients).unwrap_or(1) * u32::try_from(client).unwrap_or(0));
-            while Instant::now() < until {
-                let mut begun = Instant::now();
-                if let (Some(at), Some(pace)) = (due, pace) {
-                    tokio::time::sleep_until(at.into()).await;
-                    // A request that is sent late, because the one before took so long, has waited since it was due.
-                    begun = at.max(begun);
-                    due = Some(at + pace);
-                }
-                let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
-                connection.ask(request).await?;
-                took.push(begun.elapsed());
-            }
-            Ok::<_, Error>(took)
-        });
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(access.connect().await?);
     }
-    let mut beside = match &question.beside {
-        Some(request) => Some((access.connect().await?, request)),
-        None => None,
-    };
-    let others = async {
-        for number in filled.flows.len().. {
-            match &mut beside {
-                Some((connection, request)) => drop(connection.ask(request).await?.len()),
-                None if question.writers => {
-                    filled.write_one(number).await?;
-                    tokio::time::sleep(Duration::from_secs(1) / WRITES_PER_SECOND).await;
-                }
-                None => std::future::pending().await,
-            }
-        }
-        Ok::<_, Error>(())
-    };
+    let mut others = JoinSet::new();
+    for request in question.beside.iter().cycle().take(SCANNING_BESIDE) {
+        others.spawn(repeat(access.connect().await?, request.clone()));
+    }
+    let started = Instant::now();
+    let mut asking = JoinSet::new();
+    for (client, connection) in (0_u32..).zip(connections) {
+        let (requests, next) = (Arc::clone(&question.requests), Arc::clone(&next));
+        let clients = u32::try_from(clients).unwrap_or(1);
+        let pace = question.per_second.map(|all| Pace {
+            every: Duration::from_secs(1) * clients / all,
+            due: started + Duration::from_secs(1) * client / all,
+        });
+        asking.spawn(one_client(connection, requests, next, pace, started + time));
+    }
     let all = async {
-        let mut took = Vec::new();
+        let mut answers = Answers::default();
         while let Some(client) = asking.join_next().await {
-            took.extend(client??);
+            let Answers { took, refused } = client??;
+            answers.took.extend(took);
+            answers.refused.extend(refused);
         }
-        Ok::<_, Error>(took)
+        Ok::<_, Error>(answers)
     };
-    let mut took = tokio::select! {
-        took = all => took?,
-        failed = others => return Err(failed.err().unwrap_or_else(|| "the others ended".into())),
+    let Answers { mut took, mut refused } = tokio::select! {
+        answers = all => answers?,
+        Some(failed) = others.join_next() => return Err(failed?.err().unwrap_or_else(|| "the others ended".into())),
+        failed = write(filled), if question.writers => return Err(failed.err().unwrap_or_else(|| "no writer".into())),
     };
     took.sort_unstable();
-    Ok(Measured { name: question.name, per_second: took.len() as f64 / started.elapsed().as_secs_f64(), took })
+    refused.sort_unstable();
+    let per_second = took.len() as f64 / started.elapsed().as_secs_f64();
+    Ok(Measured { name: question.name, per_second, took, refused })
+}
+
+/// When a client asks that does not ask as often as it is answered.
+struct Pace {
+    every: Duration,
+    due: Instant,
+}
+
+/// Asks one request after the other until it is time to stop.
+async fn one_client(
+    mut connection: Connection,
+    requests: Arc<Vec<String>>,
+    next: Arc<AtomicUsize>,
+    mut pace: Option<Pace>,
+    until: Instant,
+) -> Result<Answers, Error> {
+    let mut answers = Answers::default();
+    while Instant::now() < until {
+        let mut begun = Instant::now();
+        if let Some(Pace { every, due }) = &mut pace {
+            tokio::time::sleep_until((*due).into()).await;
+            // A request that is sent late, because the one before took so long, has waited since it was due.
+            begun = *due;
+            *due += *every;
+        }
+        let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
+        if connection.try_ask(request).await?.is_some() {
+            answers.took.push(begun.elapsed());
+        } else {
+            answers.refused.push(begun.elapsed());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(answers)
+}
+
+/// Asks one thing for ever.
+async fn repeat(mut connection: Connection, request: String) -> Result<(), Error> {
+    loop {
+        if connection.try_ask(&request).await?.is_none() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Writes flows for ever.
+async fn write(filled: &Filled) -> Result<(), Error> {
+    for number in filled.flows.len().. {
+        filled.write_one(number).await?;
+        tokio::time::sleep(Duration::from_secs(1) / WRITES_PER_SECOND).await;
+    }
+    Ok(())
+}
+
+/// The time that this share of some sorted times is within, in milliseconds; none where there is none.
+fn quantile_ms(sorted: &[Duration], share: f64) -> Option<f64> {
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).map(|took| took.as_secs_f64() * 1000.0)
 }
 
 impl Measured {
     /// Stands above the rows of a table.
     pub(crate) const HEADING: &str = "\
-| asked | a second | p50 ms | p99 ms | max ms |
-|---|---|---|---|---|";
-
-    /// The time that this share of the answers took at most, in milliseconds.
-    fn quantile_ms(&self, share: f64) -> f64 {
-        let place = (self.took.len() as f64 * share).ceil() as usize;
-        self.took.get(place.saturating_sub(1)).map_or(f64::NAN, |took| took.as_secs_f64() * 1000.0)
-    }
+| asked | a second | p50 ms | p99 ms | max ms | refused |
+|---|---|---|---|---|---|";
 
     pub(crate) fn json(&self) -> Value {
         json!({
             "asked": self.name,
             "answers": self.took.len(),
             "per_second": self.per_second,
-            "p50_ms": self.quantile_ms(0.5),
-            "p99_ms": self.quantile_ms(0.99),
-            "max_ms": self.quantile_ms(1.0),
+            "p50_ms": quantile_ms(&self.took, 0.5),
+            "p99_ms": quantile_ms(&self.took, 0.99),
+            "max_ms": quantile_ms(&self.took, 1.0),
+            "refused": self.refused.len(),
+            "refused_max_ms": quantile_ms(&self.refused, 1.0),
         })
     }
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| self.quantile_ms(share));
-        write!(f, "| {} | {:.0} | {p50:.2} | {p99:.2} | {max:.2} |", self.name, self.per_second)
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| quantile_ms(&self.took, share).unwrap_or(f64::NAN));
+        write!(f, "| {} | {:.0} | {p50:.2} | {p99:.2} | {max:.2} | ", self.name, self.per_second)?;
+        match quantile_ms(&self.refused, 1.0) {
+            None => write!(f, "0 |"),
+            Some(max) => write!(f, "{}, after {max:.0} ms at most |", self.refused.len()),
+        }
     }
 }

@@ -143,6 +143,7 @@ pub(crate) fn code_of_cause(cause: Cause) -> Code {
     match cause {
         Cause::Internal => Code::flow(1400, 500),
         Cause::Busy => Code::flow(1400, 503),
+        Cause::NoTurn => Code::flow(1400, 429),
         Cause::FinalizeByUser => Code::flow(1402, 400),
         Cause::IfMatchAbsent => Code::flow(1403, 400),
         Cause::Stale => Code::flow(1404, 412),
@@ -153,6 +154,7 @@ pub(crate) fn code_of_cause(cause: Cause) -> Code {
         Cause::SpecChange => Code::flow(1414, 400),
         Cause::UnknownAuthSpec => Code::flow(1415, 400),
         Cause::NotEditable => Code::flow(1416, 400),
+        Cause::InitializingByUser => Code::flow(1417, 400),
         Cause::ConnectionInUse => Code::flow(1418, 400),
         Cause::Mapping => Code::flow(1419, 400),
         Cause::Disabling => Code::flow(1420, 400),

@@ -1,11 +1,13 @@
 //! The body of a request: JSON, whatever its header says (flow-service.md 1.1).
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use std::error::Error as _;
+
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use headwaters_control::{CommandError, shaped};
 use headwaters_model::patch::Patch;
 use http::header::CONTENT_TYPE;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -40,7 +42,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for OptionalBody<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let announced = announces_json(&request);
-        let bytes = read(request, state).await?;
+        let bytes = read(request, state, BODY_BYTES_MAX).await?;
         match parse(&bytes) {
             Err(Refusal::BodyEmpty) => Ok(Self(shaped(Value::Object(Map::new()))?)),
             Ok(_) if state.control().settings().strict.content_type && !announced => Err(Refusal::ContentType.into()),
@@ -67,18 +69,16 @@ async fn json(request: Request, state: &ApiState) -> Result<Value, Refusal> {
     if state.control().settings().strict.content_type && !announces_json(&request) {
         return Err(Refusal::ContentType);
     }
-    parse(&read(request, state).await?)
+    parse(&read(request, state, BODY_BYTES_MAX).await?)
 }
 
-/// Reads the whole body, up to [`BODY_BYTES_MAX`] (set on the router), within the time that a body has (limits.rs).
-pub(crate) async fn read(request: Request, state: &ApiState) -> Result<Bytes, Refusal> {
+/// Reads the whole body, up to so many bytes, within the time that a body has (limits.rs).
+pub(crate) async fn read(request: Request, state: &ApiState, bytes_max: usize) -> Result<Bytes, Refusal> {
     let patience = state.limits().body;
-    let read = tokio::time::timeout(patience, Bytes::from_request(request, state)).await;
-    read.map_err(|_| Refusal::BodyTooSlow(patience.as_secs()))?.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Refusal::BodyTooLarge(BODY_BYTES_MAX)
-        }
-        _ => Refusal::BodyBroken,
+    let read = tokio::time::timeout(patience, to_bytes(request.into_body(), bytes_max)).await;
+    read.map_err(|_| Refusal::BodyTooSlow(patience.as_secs()))?.map_err(|error| {
+        let too_large = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+        if too_large { Refusal::BodyTooLarge(bytes_max) } else { Refusal::BodyBroken }
     })
 }
 

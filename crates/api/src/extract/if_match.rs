@@ -32,12 +32,11 @@ impl<S: Sync> FromRequestParts<S> for MustMatch {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let in_query = || {
-            let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
-            query.last_ignoring_case(IF_MATCH.as_str()).map(str::to_owned)
+        let sent = match header(parts) {
+            Some(sent) => Some(sent),
+            None => Query::of(parts)?.last_ignoring_case(IF_MATCH.as_str()).map(str::to_owned),
         };
-        let sent = header(parts).or_else(in_query).ok_or(Refusal::NoIfMatch)?;
-        Ok(Self(Precondition::IfMatch(sent)))
+        Ok(Self(Precondition::IfMatch(sent.ok_or(Refusal::NoIfMatch)?)))
     }
 }
 

@@ -16,7 +16,7 @@ use super::query::Query;
 use crate::error::{ApiError, Refusal};
 
 /// The parameters of every list.
-const PARAMETERS: [&str; 5] = ["property", "limit", "orderby", "continuationToken", "count"];
+pub(crate) const PARAMETERS: [&str; 5] = ["property", "limit", "orderby", "continuationToken", "count"];
 
 /// The query of a list; for the description of the API.
 #[derive(IntoParams)]
@@ -91,7 +91,7 @@ impl<S: Sync, K: Kind> FromRequestParts<S> for Asked<K> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let query = Query::of(parts)?;
         Ok(Self::read(&query)?)
     }
 }
@@ -99,10 +99,7 @@ impl<S: Sync, K: Kind> FromRequestParts<S> for Asked<K> {
 impl<K: Kind> Asked<K> {
     fn read(query: &Query) -> Result<Self, Refusal> {
         query.only(&PARAMETERS)?;
-        let count = flag(query.last("count"))?;
-        if count && query.last("limit").is_some() {
-            return Err(Refusal::LimitWithCount);
-        }
+        let count = is_count(query)?;
         // A token carries the whole query itself; what is repeated beside it says nothing new.
         let (mut query, fields) = match query.last("continuationToken") {
             Some(token) => from_token(token, K::COLLECTION)?,
@@ -169,13 +166,18 @@ pub(crate) fn properties<'a>(
     Ok((filters, fields))
 }
 
-fn flag(text: Option<&str>) -> Result<bool, Refusal> {
-    match text {
-        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-        Some(text) if text.is_empty() || text.eq_ignore_ascii_case("false") => Ok(false),
-        None => Ok(false),
-        Some(_) => Err(Refusal::Count),
+/// Whether only the number of matches is asked for; then nothing else says how many to show (flow-service.md 7.5).
+pub(crate) fn is_count(query: &Query) -> Result<bool, Refusal> {
+    let count = match query.last("count") {
+        Some(text) if text.eq_ignore_ascii_case("true") => true,
+        Some(text) if text.is_empty() || text.eq_ignore_ascii_case("false") => false,
+        None => false,
+        Some(_) => return Err(Refusal::Count),
+    };
+    if count && query.last("limit").is_some() {
+        return Err(Refusal::LimitWithCount);
     }
+    Ok(count)
 }
 
 /// Which top-level fields of a document are returned.
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<Question, Refusal> {
-        Asked::<Flow>::read(&Query::parse(query.as_bytes())).map(|asked| asked.question)
+        Asked::<Flow>::read(&Query::parse(query.as_bytes())?).map(|asked| asked.question)
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The query of a request, read the way clients of the hosted platform write it (flow-service.md 1, "Query parsing").
 
-use std::convert::Infallible;
-
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use url::form_urlencoded;
 
-use crate::error::Refusal;
+use crate::error::{ApiError, Refusal};
 
-/// The decoded pairs of a query or of a form, in their order.
+/// How many pairs a query or a form may have: more than all filters of a list together, and few enough that reading
+/// them costs next to nothing.
+pub(crate) const PAIRS_MAX: usize = 256;
+
+/// The decoded pairs of a query or of a form, in their order; [`PAIRS_MAX`] at most.
 ///
 /// Each pair is split at its first `=` only, so that `property=state==enabled` is a filter; `+` and `%20` are a blank;
 /// a `%` that begins no escape stands for itself.
@@ -16,9 +18,17 @@ use crate::error::Refusal;
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Parses the text behind `?`, or a form.
-    pub(crate) fn parse(text: &[u8]) -> Self {
-        Self(form_urlencoded::parse(text).map(|(key, value)| (key.into(), value.into())).collect())
+    /// Parses the text behind `?`, or a form. One that has too many pairs is refused, not read in part: what is left out
+    /// might be a filter.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Refusal> {
+        let pairs = form_urlencoded::parse(text).map(|(key, value)| (key.into(), value.into()));
+        let pairs: Vec<_> = pairs.take(PAIRS_MAX + 1).collect();
+        if pairs.len() > PAIRS_MAX { Err(Refusal::TooManyParameters(PAIRS_MAX)) } else { Ok(Self(pairs)) }
+    }
+
+    /// The query of a request.
+    pub(crate) fn of(request: &Parts) -> Result<Self, Refusal> {
+        Self::parse(request.uri.query().unwrap_or_default().as_bytes())
     }
 
     /// The last value of a parameter: the last one wins (flow-service.md 7.4).
@@ -46,10 +56,10 @@ impl Query {
 }
 
 impl<S: Sync> FromRequestParts<S> for Query {
-    type Rejection = Infallible;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Ok(Self::of(parts)?)
     }
 }
 
@@ -65,16 +75,28 @@ mod tests {
 
     use super::*;
 
+    fn parse(text: &str) -> Query {
+        Query::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_query_of_very_many_pairs_is_refused_and_not_read_in_part() {
+        assert_eq!(Query::parse("a&".repeat(PAIRS_MAX).as_bytes()).unwrap().0.len(), PAIRS_MAX);
+        for pairs in [PAIRS_MAX + 1, 1_000_000] {
+            assert_eq!(Query::parse("a&".repeat(pairs).as_bytes()), Err(Refusal::TooManyParameters(PAIRS_MAX)));
+        }
+    }
+
     #[test]
     fn a_pair_is_split_at_its_first_equals_sign() {
         for text in ["property=name==\"my sql\"", "property=name==%22my%20sql%22", "property=name%3D%3D%22my+sql%22"] {
-            assert_eq!(Query::parse(text.as_bytes()).last("property"), Some("name==\"my sql\""), "{text}");
+            assert_eq!(parse(text).last("property"), Some("name==\"my sql\""), "{text}");
         }
     }
 
     #[test]
     fn repeated_parameters_keep_their_order_and_the_last_one_wins() {
-        let query = Query::parse(b"property=a==1&limit=2&property=b>3&limit=5&count");
+        let query = parse("property=a==1&limit=2&property=b>3&limit=5&count");
         assert_eq!(query.all("property").collect::<Vec<_>>(), ["a==1", "b>3"]);
         assert_eq!(query.last("limit"), Some("5"));
         assert_eq!(query.last("count"), Some(""));
@@ -82,21 +104,20 @@ mod tests {
 
     #[test]
     fn a_percent_sign_that_begins_no_escape_stands_for_itself() {
-        assert_eq!(Query::parse(b"a=5%&b=%zz").last("a"), Some("5%"));
-        assert_eq!(Query::parse(b"a=5%&b=%zz").last("b"), Some("%zz"));
+        assert_eq!(parse("a=5%&b=%zz").last("a"), Some("5%"));
+        assert_eq!(parse("a=5%&b=%zz").last("b"), Some("%zz"));
     }
 
     proptest! {
         #[test]
         fn no_query_makes_the_parser_panic(bytes: Vec<u8>) {
-            let query = Query::parse(&bytes);
-            let _ = query.only(&["limit"]);
+            let _ = Query::parse(&bytes).and_then(|query| query.only(&["limit"]));
         }
 
         #[test]
         fn what_was_encoded_comes_back(key in "[a-z]{1,8}", value: String) {
             let text = form_urlencoded::Serializer::new(String::new()).append_pair(&key, &value).finish();
-            let query = Query::parse(text.as_bytes());
+            let query = parse(&text);
             prop_assert_eq!(query.last(&key), Some(value.as_str()));
         }
     }

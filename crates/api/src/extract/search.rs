@@ -132,7 +132,7 @@ mod tests {
 
     fn ask(body: serde_json::Value, query: &str) -> Result<Question, Refusal> {
         let body: SearchBody = serde_json::from_value(body).unwrap();
-        body.question(&Query::parse(query.as_bytes()), Collection::Flows)
+        body.question(&Query::parse(query.as_bytes())?, Collection::Flows)
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod connection_specs;
 mod connections;
 mod flow_specs;
 mod flows;
+mod request;
 mod runs;
 mod source_connections;
 mod spec_list;

@@ -1,22 +1,17 @@
-//! Clients that are slow, greedy, broken or hostile, and how little others notice of them (limits.rs of the crate).
+//! Clients that are slow, greedy, broken or hostile on their connections, and how little others notice of them
+//! (limits.rs of the crate).
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::future::join_all;
 use headwaters_api::Limits;
 use headwaters_control::Settings;
-use headwaters_model::account::Role;
-use headwaters_store::{AuditQuery, AuditRecord};
-use http::{Method, StatusCode};
-use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::fakes::SLOW;
 use crate::socket::{Listening, PATIENCE, expect_end, read_answer, read_status, request, send};
-use crate::world::{Answer, CATALOG, FLOW, World, new_connection};
+use crate::world::{FLOW, World, new_connection};
 
 /// Limits that a test need not wait for.
 fn short() -> Limits {
@@ -25,18 +20,12 @@ fn short() -> Limits {
         body: Duration::from_millis(300),
         answer: Duration::from_millis(300),
         linger: Duration::from_millis(500),
-        source_call_wait: Duration::from_millis(50),
         ..Limits::default()
     }
 }
 
 async fn world(limits: Limits) -> World {
     World::start_within(Settings::default(), limits).await
-}
-
-/// Limits of a generous server with a rate.
-fn rate(per_second: u32) -> Limits {
-    Limits { rate_per_second: NonZeroU32::new(per_second), ..Limits::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,6 +246,50 @@ async fn an_address_that_has_its_part_of_the_connections_is_told_so_and_others_g
 }
 
 #[tokio::test]
+async fn whoever_keeps_asking_keeps_its_connection_until_there_is_a_crowd() {
+    const CALL: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let limits = Limits { connections_max: 4, connections_per_address_max: 1, ..short() };
+    let world = world(Limits { crowded_age: Duration::from_millis(300), ..limits }).await;
+    let listening = Listening::start(&world).await;
+    let mut alone = listening.connect_from("127.0.0.2").await;
+    sleep(Duration::from_millis(400)).await;
+    send(&mut alone, CALL).await;
+    let (head, _) = read_answer(&mut alone).await.expect("an answer");
+    assert!(!head.contains("connection: close"), "it is old, and there is room: {head}");
+
+    let mut crowd = vec![alone];
+    for address in ["127.0.0.3", "127.0.0.4", "127.0.0.5"] {
+        crowd.push(listening.connect_from(address).await);
+    }
+    listening.expect_open(4).await;
+    let mut refused = listening.connect().await;
+    send(&mut refused, CALL).await;
+    assert_eq!(read_status(&mut refused).await, Some(503));
+    // All go on asking as long as they are answered, well within the time that a connection may be idle.
+    let crowd = crowd.into_iter().map(async |mut stream| {
+        while stream.write_all(CALL.as_bytes()).await.is_ok() && read_status(&mut stream).await.is_some() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let newcomer = async {
+        loop {
+            let mut stream = listening.connect().await;
+            send(&mut stream, CALL).await;
+            if read_status(&mut stream).await == Some(200) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = newcomer => {}
+        _ = join_all(crowd) => panic!("some keep their connections, now that there is room"),
+        () = sleep(PATIENCE) => panic!("the crowd holds all connections"),
+    }
+    listening.end().await;
+}
+
+#[tokio::test]
 async fn a_stopping_server_answers_what_is_under_way_and_accepts_nothing_more() {
     let world = world(Limits::default()).await;
     let listening = Listening::start(&world).await;
@@ -278,159 +311,4 @@ async fn a_stopping_server_answers_what_is_under_way_and_accepts_nothing_more() 
     let address = listening.address;
     listening.end().await;
     assert!(TcpStream::connect(address).await.is_err());
-}
-
-fn slow_connection() -> String {
-    let mut body = new_connection();
-    body["auth"]["params"]["server"] = json!(SLOW);
-    body.to_string()
-}
-
-#[tokio::test]
-async fn operations_at_a_source_that_does_not_answer_hold_up_nothing_cheap_and_are_bounded() {
-    let world = world(Limits { source_calls_per_client_max: 2, ..short() }).await;
-    let listening = Listening::start(&world).await;
-    let call = request(&world, "POST", &format!("{FLOW}/connections"), &slow_connection());
-    let mut stuck = Vec::new();
-    for _ in 0..2 {
-        let mut stream = listening.connect().await;
-        send(&mut stream, &call).await;
-        stuck.push(stream);
-    }
-    let started = Instant::now();
-    let refused = loop {
-        let answer = world.post(&format!("{FLOW}/connections"), &new_connection()).await;
-        if answer.status != StatusCode::CREATED {
-            break answer;
-        }
-        assert!(started.elapsed() < PATIENCE, "the stuck ones never got under way");
-    };
-    assert_too_many(&refused, "1");
-    assert_eq!(world.get(&format!("{FLOW}/flows")).await.status, StatusCode::OK);
-
-    drop(stuck);
-    listening.expect_open(0).await;
-    let answer = world.post(&format!("{FLOW}/connections"), &new_connection()).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "who hangs up gives the turn back: {answer:?}");
-    listening.end().await;
-}
-
-fn assert_too_many(answer: &Answer, retry_after: &str) {
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "FLOW-1400-429"), "{answer:?}");
-    assert_eq!(answer.json()["title"], "Too many requests");
-    assert_eq!(answer.header("retry-after"), Some(retry_after));
-}
-
-#[tokio::test]
-async fn a_client_beyond_its_rate_is_told_when_to_come_back_and_is_answered_then() {
-    let world = world(rate(2)).await;
-    let call = || world.get(FLOWS);
-    let mut answered = 0;
-    let refused = loop {
-        let answer = call().await;
-        if answer.status != StatusCode::OK {
-            break answer;
-        }
-        answered += 1;
-        assert!(answered < 100, "the rate is not limited");
-    };
-    assert!(answered >= 2, "a second's requests may come at once");
-    assert_too_many(&refused, "1");
-    let neighbour = world.get(&format!("{CATALOG}/dataSets")).await;
-    assert_eq!(
-        (neighbour.status.as_u16(), &neighbour.json()["title"]),
-        (429, &json!("TooManyRequestsError")),
-        "one client, one rate, whatever service"
-    );
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(call().await.status, StatusCode::OK);
-}
-
-const FLOWS: &str = "/data/foundation/flowservice/flows";
-
-#[tokio::test]
-async fn tokens_and_failed_authentication_count_by_address_and_other_addresses_are_not_held_up() {
-    let world = world(rate(1)).await;
-    let listening = Listening::start(&world).await;
-    let login = "POST /ims/token/v3 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-    let wrong = format!("GET {FLOWS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n");
-    let ask = async |from: &str, call: &str| {
-        let mut stream = listening.connect_from(from).await;
-        send(&mut stream, call).await;
-        read_answer(&mut stream).await.expect("an answer")
-    };
-    assert!(ask("127.0.0.2", login).await.0.starts_with("HTTP/1.1 400"));
-    let (head, body) = ask("127.0.0.2", login).await;
-    assert!(head.starts_with("HTTP/1.1 429") && head.contains("retry-after: 1\r\n"), "{head}");
-    assert!(body.contains("\"error\":\"temporarily_unavailable\""), "in the shape of the service: {body}");
-    assert!(ask("127.0.0.2", &wrong).await.0.starts_with("HTTP/1.1 429"), "the same bucket");
-    assert!(ask("127.0.0.3", &wrong).await.0.starts_with("HTTP/1.1 401"), "another address");
-    let good = request(&world, "GET", FLOWS, "");
-    assert!(ask("127.0.0.2", &good).await.0.starts_with("HTTP/1.1 200"), "a known client counts by itself");
-    for _ in 0..10 {
-        assert!(ask("127.0.0.2", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.0.starts_with("HTTP/1.1 200"));
-    }
-    listening.end().await;
-}
-
-#[tokio::test]
-async fn a_repeated_post_makes_another_one_even_under_the_same_request_id() {
-    let world = World::start().await;
-    let again = async || {
-        let call = world.call(Method::POST, &format!("{FLOW}/connections")).header("x-request-id", "once");
-        call.json(&new_connection()).send().await.json()["id"].clone()
-    };
-    assert_ne!(again().await, again().await);
-    assert_eq!(world.get(&format!("{FLOW}/connections")).await.items().len(), 2);
-}
-
-/// What was recorded of a kind of act, the newest first.
-async fn recorded(world: &World, action: &str) -> Vec<AuditRecord> {
-    let lines = world.store.audit(&AuditQuery::default()).await.unwrap();
-    lines.into_iter().filter(|line| line.action == action).collect()
-}
-
-#[tokio::test]
-async fn attempts_that_a_role_does_not_allow_are_recorded_with_what_they_were_at() {
-    let world = World::start().await;
-    let connection = world.make_connection().await;
-    let viewer = world.seen_by_role(Role::View).await;
-    let target = format!("{FLOW}/connections/{connection}");
-    let call = viewer.call(Method::DELETE, &target).header("x-request-id", "attempt-1");
-    assert_eq!(call.send().await.status, StatusCode::FORBIDDEN);
-    assert_eq!(viewer.post(&format!("{FLOW}/connections"), &new_connection()).await.status, StatusCode::FORBIDDEN);
-
-    let deletes = recorded(&viewer, "delete").await;
-    let [line] = deletes.as_slice() else { panic!("{deletes:?}") };
-    assert_eq!((line.allowed, line.client.as_str()), (false, viewer.credentials.client_id.as_str()));
-    assert_eq!((line.collection.as_str(), &line.resource_id), ("connections", &connection));
-    assert_eq!((line.request_id.as_deref(), line.etag.as_deref()), (Some("attempt-1"), None));
-    let creates = recorded(&viewer, "create").await;
-    assert_eq!((creates[0].allowed, creates[0].resource_id.as_str()), (false, ""));
-    assert!(viewer.get(&target).await.status.is_success(), "reading is allowed, and not recorded");
-}
-
-#[tokio::test]
-async fn a_wrong_secret_is_recorded_for_an_account_that_exists_and_is_not_in_the_record() {
-    let world = World::start().await;
-    let login = async |client: &str| {
-        let form = format!("grant_type=client_credentials&client_id={client}&client_secret=a-guess");
-        let call = world.open(Method::POST, "/ims/token/v3").header("x-request-id", "login-1").body(form);
-        assert_eq!(call.send().await.status, StatusCode::UNAUTHORIZED);
-    };
-    login("0123456789abcdef0123456789abcdef").await;
-    login(world.credentials.client_id.as_str()).await;
-    let started = Instant::now();
-    let lines = loop {
-        let lines = recorded(&world, "login").await;
-        if !lines.is_empty() {
-            break lines;
-        }
-        assert!(started.elapsed() < PATIENCE, "the login was not recorded");
-        sleep(Duration::from_millis(5)).await;
-    };
-    let [line] = lines.as_slice() else { panic!("{lines:?}") };
-    assert_eq!((line.allowed, line.client.as_str()), (false, world.credentials.client_id.as_str()));
-    assert_eq!(line.request_id.as_deref(), Some("login-1"));
-    assert!(!format!("{line:?}").contains("a-guess"));
 }

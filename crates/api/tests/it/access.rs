@@ -3,10 +3,11 @@
 use headwaters_control::{Settings, Strict};
 use headwaters_model::account::{Account, Role};
 use headwaters_model::id::OrgId;
+use headwaters_store::AuditQuery;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{Answer, CATALOG, Call, FLOW, World, new_connection};
+use crate::world::{Answer, CATALOG, Call, FLOW, UNKNOWN, World, new_connection};
 
 fn edge(code: &str, message: &str) -> Value {
     json!({ "error_code": code, "message": message })
@@ -176,4 +177,30 @@ async fn an_id_of_another_organisation_is_not_found() {
     let answer = stranger.get(&format!("{FLOW}/connections/{id}")).await;
     assert_eq!(answer.code(), "FLOW-1439-404");
     assert!(stranger.get(&format!("{FLOW}/connections")).await.items().is_empty());
+}
+
+#[tokio::test]
+async fn what_only_services_write_is_refused_from_every_user_before_anything_else_of_it_is_read() {
+    let mut world = World::start().await;
+    let specs = ["connectionSpecs", "flowSpecs"].map(|collection| format!("{FLOW}/{collection}"));
+    let mut writes: Vec<_> = specs.iter().map(|specs| (Method::POST, specs.clone(), "FLOW-1426-400")).collect();
+    writes.extend(specs.iter().map(|specs| (Method::PUT, format!("{specs}/{UNKNOWN}"), "FLOW-1426-400")));
+    writes.push((Method::PUT, format!("{FLOW}/runs/{UNKNOWN}"), "FLOW-1427-400"));
+    for role in [Role::View, Role::Manage] {
+        world = world.seen_by_role(role).await;
+        for (method, target, code) in &writes {
+            // Neither a version nor a body: a service is told of these first.
+            let answer = world.call(method.clone(), target).send().await;
+            assert_problem(&answer, 400, code, "Invalid request");
+        }
+        let client = world.credentials.client_id.as_str();
+        let lines = world.store.audit(&AuditQuery::default()).await.unwrap();
+        let denied = lines.iter().filter(|line| !line.allowed && line.client == client).count();
+        assert_eq!(denied, writes.len(), "each attempt is recorded once: {lines:?}");
+    }
+    world = world.seen_by_role(Role::Service).await;
+    for (method, target, _) in &writes {
+        let code = world.call(method.clone(), target).send().await.code();
+        assert!(["FLOW-1403-400", "FLOW-1405-400"].contains(&code.as_str()), "{method} {target}: {code}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Whatever the contract has is in the description, or is an exception with a reason from flow-service.md. An exception
 //! that is not needed any more fails too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -57,31 +57,33 @@ struct Pair<'a> {
     ours: &'a Value,
 }
 
-fn contract() -> Value {
+/// The published contract.
+pub(crate) fn contract() -> Value {
     serde_json::from_str(CONTRACT).unwrap()
 }
 
 /// A path with the names of its ids left out and without a trailing slash.
-fn shape(path: &str) -> String {
+pub(crate) fn shape(path: &str) -> String {
     let plain = |segment| if str::starts_with(segment, '{') { "{}" } else { segment };
     path.trim_end_matches('/').split('/').map(plain).collect::<Vec<_>>().join("/")
 }
 
+/// Every operation of a document of OpenAPI: method and [`shape`] of its path, the path itself, and what it says.
+pub(crate) fn operations_of(document: &Value) -> impl Iterator<Item = (String, &str, &Value)> {
+    document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let named = |method: &str| format!("{} {}", method.to_uppercase(), shape(path));
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (named(method), path.as_str(), operation))
+    })
+}
+
 fn pairs(contract: &Value) -> Vec<Pair<'_>> {
-    let paths = DESCRIPTION["paths"].as_object().unwrap();
-    let operations = contract["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
-        item.as_object().unwrap().iter().map(move |(method, operation)| (shape(path), method, operation))
-    });
-    let ours = |shape_of: &str, method: &str| {
-        let path = paths.iter().find(|(path, _)| path.strip_prefix(FLOW).map(shape).as_deref() == Some(shape_of));
-        path.and_then(|(_, item)| item.get(method)).unwrap_or(&Value::Null)
-    };
-    operations
-        .map(|(shape, method, operation)| Pair {
-            name: format!("{} {shape}", method.to_uppercase()),
-            contract: operation,
-            ours: ours(&shape, method),
-        })
+    let ours: BTreeMap<_, _> = operations_of(&DESCRIPTION)
+        .filter(|(_, path, _)| path.starts_with(FLOW))
+        .map(|(name, _, operation)| (name.replacen(FLOW, "", 1), operation))
+        .collect();
+    operations_of(contract)
+        .map(|(name, _, contract)| Pair { contract, ours: ours.get(&name).copied().unwrap_or(&Value::Null), name })
         .collect()
 }
 

@@ -1,22 +1,19 @@
 //! Nothing is forgotten: every operation of the published contract has a route, a line in the table of permissions, a
 //! test that shows its success, and one that shows what it refuses (flow-service.md 6).
 //!
-//! The table names the tests. That they are there, and that the snapshots that they compare with are of that operation
-//! and show that outcome, is read from their sources and from the snapshots themselves: each holds its request.
+//! The table names the tests. That they are run, and that the snapshots that they compare with are of that operation and
+//! show that outcome, is read from their sources (evidence.rs) and from the snapshots themselves: each holds its request.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::PathBuf;
 
 use headwaters_api::{Need, operations};
 use headwaters_model::account::Role;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::contract::{contract, operations_of, shape};
+use crate::evidence::{asserted_anywhere, asserted_by, snapshots};
 use crate::world::{FLOW, OLD, UNKNOWN, World};
-
-/// The published contract of the Flow Service, paths and parameters only.
-const CONTRACT: &str = include_str!("flow-service-contract.json");
 
 /// An operation, the test that shows its success, and the test that shows what it refuses.
 type Covered = (&'static str, Option<&'static str>, &'static str);
@@ -89,21 +86,9 @@ const OPERATIONS: [Covered; 45] = [
     ("POST /targetConnections/{}/action", TARGET, TARGET_REFUSED),
 ];
 
-/// A path with the names of its ids left out and without a trailing slash.
-fn shape(path: &str) -> String {
-    let segments = path.trim_end_matches('/').split('/');
-    let plain = segments.map(|segment| if segment.starts_with('{') { "{}" } else { segment });
-    plain.collect::<Vec<_>>().join("/")
-}
-
 fn of_contract() -> BTreeSet<String> {
-    let contract: Value = serde_json::from_str(CONTRACT).unwrap();
-    let paths = contract["paths"].as_object().unwrap();
-    let methods = |(path, item): (&String, &Value)| {
-        let methods = item.as_object().unwrap().keys();
-        methods.map(|method| format!("{} {}", method.to_uppercase(), shape(path))).collect::<Vec<_>>()
-    };
-    paths.iter().flat_map(methods).collect()
+    let contract = contract();
+    operations_of(&contract).map(|(name, ..)| name).collect()
 }
 
 fn of_routes() -> BTreeSet<String> {
@@ -132,42 +117,18 @@ fn every_route_has_a_line_in_the_table_of_permissions_that_fits_its_method() {
             (false, _) => Need::Open,
             (true, true) => Need::Caller(Role::View),
             (true, false) if path.ends_with("/action") => Need::Acting,
+            (true, false) if path.contains("Specs") => Need::WritingSpecs,
+            (true, false) if path.contains("/runs") && operation.method == Method::PUT => Need::Reporting,
             (true, false) => Need::Caller(Role::Manage),
         };
         assert_eq!(needs, expected, "{operation:?}");
     }
 }
 
-/// The folder of these tests.
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it")
-}
-
-/// The body of a test, by `module::name`; none when the binary has no such test.
-fn body_of(test: &str) -> Option<String> {
-    let (module, name) = test.split_once("::")?;
-    let modules = fs::read_to_string(folder().join("main.rs")).ok()?;
-    let source = fs::read_to_string(folder().join(format!("{module}.rs"))).ok()?;
-    let (_, rest) = source.split_once(&format!("#[tokio::test]\nasync fn {name}() {{\n"))?;
-    let (body, _) = rest.split_once("\n}\n")?;
-    modules.contains(&format!("\nmod {module};\n")).then(|| body.to_owned())
-}
-
-/// All snapshots by their names; those that are not of one operation are left out.
-fn snapshots() -> BTreeMap<String, Value> {
-    let files = fs::read_dir(folder().join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
-    let read = files.filter(|path| path.extension().is_some_and(|extension| extension == "snap")).filter_map(|path| {
-        let text = fs::read_to_string(&path).unwrap();
-        let shown: Value = serde_json::from_str(text.splitn(3, "---\n").nth(2)?).ok()?;
-        shown["request"].is_string().then(|| (path.file_stem().unwrap().to_string_lossy().into_owned(), shown))
-    });
-    read.collect()
-}
-
 /// What the snapshots of a test show of an operation: statuses of answers, and codes of refusals.
-fn shown_of(operation: &str, body: &str, snapshots: &BTreeMap<String, Value>) -> BTreeSet<String> {
-    let own =
-        snapshots.iter().filter(|(name, shown)| shown["request"] == operation && body.contains(&format!("\"{name}\"")));
+fn shown_of(operation: &str, test: &str, snapshots: &BTreeMap<String, Value>) -> BTreeSet<String> {
+    let asserted = asserted_by(test);
+    let own = snapshots.iter().filter(|(name, shown)| shown["request"] == operation && asserted.contains(*name));
     own.flat_map(|(_, shown)| match shown["refusals"].as_array() {
         Some(refusals) => refusals.iter().map(|refusal| refusal["code"].as_str().unwrap().to_owned()).collect(),
         None => vec![shown["status"].to_string()],
@@ -200,12 +161,12 @@ fn every_operation_has_a_snapshot_of_its_success_and_of_its_main_refusals() {
     let mut lacking = Vec::new();
     for (operation, success, refused) in OPERATIONS {
         if let Some(test) = success {
-            let shown = body_of(test).map(|body| shown_of(operation, &body, &snapshots)).unwrap_or_default();
+            let shown = shown_of(operation, test, &snapshots);
             if !shown.iter().any(|outcome| outcome.starts_with('2')) {
                 lacking.push(format!("{operation}: no success in {test}"));
             }
         }
-        let shown = body_of(refused).map(|body| shown_of(operation, &body, &snapshots)).unwrap_or_default();
+        let shown = shown_of(operation, refused, &snapshots);
         if shown.is_empty() {
             lacking.push(format!("{operation}: no refusals in {refused}"));
         }
@@ -216,20 +177,10 @@ fn every_operation_has_a_snapshot_of_its_success_and_of_its_main_refusals() {
 }
 
 #[test]
-fn a_test_that_is_not_there_covers_nothing() {
-    assert!(body_of("connections::a_base_connection_goes_its_way_from_draft_to_deletion").is_some());
-    assert!(body_of("connections::a_base_connection_goes_its_way").is_none());
-    assert!(body_of("rivers::a_base_connection_goes_its_way_from_draft_to_deletion").is_none());
-}
-
-#[test]
 fn no_snapshot_is_left_over() {
-    let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let sources: Vec<_> = files.filter_map(|path| fs::read_to_string(path).ok()).collect();
-    for name in snapshots().into_keys() {
-        let named = format!("\"{name}\"");
-        assert!(sources.iter().any(|source| source.contains(&named)), "no test names the snapshot {name}");
-    }
+    let asserted = asserted_anywhere();
+    let left_over: Vec<_> = snapshots().into_keys().filter(|name| !asserted.contains(name)).collect();
+    assert!(left_over.is_empty(), "no test asserts {left_over:?}");
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ async fn what_is_asked_wrongly_of_connection_specs_is_refused() {
         &[
             ("an unknown parameter", world.get(&format!("{collection}?colour=red")).await),
             ("an unknown field", world.get(&format!("{collection}?property=colour==red")).await),
+            ("a limit of none", world.get(&format!("{collection}?limit=0")).await),
+            ("count beside limit", world.get(&format!("{collection}?count=true&limit=5")).await),
+            ("a count that is neither", world.get(&format!("{collection}?count=maybe")).await),
         ],
     );
     assert_refusals("get_connection_spec_refused", &[("an unknown id", world.get(&unknown).await)]);
@@ -153,6 +156,23 @@ async fn what_is_asked_wrongly_of_flow_specs_is_refused() {
         ],
     );
     assert_refusals("get_flow_spec_refused", &[("an unknown id", world.get(&unknown).await)]);
+}
+
+#[tokio::test]
+async fn the_specs_that_match_are_counted_and_a_limit_cuts_nothing_off() {
+    let world = World::start().await;
+    for (collection, filter) in
+        [("connectionSpecs", "property=attributes.category==Databases"), ("flowSpecs", "property=name==CRMToAEP")]
+    {
+        let list = format!("{FLOW}/{collection}?{filter}");
+        let all = world.get(&list).await.items();
+        assert!(!all.is_empty(), "{list}");
+        let counted = world.get(&format!("{list}&count=true")).await;
+        assert_eq!(counted.json(), json!({ "count": all.len() }), "{list}");
+        // As clients ask every list.
+        let asked = world.get(&format!("{list}&count=false&limit=1&orderby=-createdAt")).await;
+        assert_eq!(asked.items(), all, "{list}");
+    }
 }
 
 #[tokio::test]

@@ -74,3 +74,15 @@ async fn other_versions_and_methods_answer_in_the_endpoint_s_own_shape() {
     let method = world.open(Method::GET, "/ims/token/v3").send().await;
     assert_eq!((method.status.as_u16(), method.header("allow")), (405, Some("POST")));
 }
+
+#[tokio::test]
+async fn a_form_that_is_no_form_costs_the_server_little() {
+    let world = World::start().await;
+    let ask = async |target: &str, form: String| world.open(Method::POST, target).body(form).send().await;
+    let long = format!("{}&x={}", world.token_form(), "y".repeat(16 << 10));
+    let many = "a&".repeat(1000);
+    assert_eq!(ask("/ims/token/v3", long).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(ask("/ims/token/v3", many.clone()).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ask(&format!("/ims/token/v3?{many}"), world.token_form()).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ask("/ims/token/v3", world.token_form()).await.status, StatusCode::OK);
+}

@@ -88,12 +88,12 @@ pub(super) fn check(
         match found {
             Some((_, Always)) => Ok(()),
             Some((_, Draft)) if state == State::Draft => Ok(()),
-            found => Err(refused(collection, instruction, found.is_some())),
+            found => Err(refused(collection, state, instruction, found.is_some())),
         }
     })
 }
 
-fn refused(collection: Collection, instruction: &Instruction, in_drafts: bool) -> CommandError {
+fn refused(collection: Collection, state: State, instruction: &Instruction, in_drafts: bool) -> CommandError {
     let root = instruction.root();
     let (cause, reason) = match (collection, root.as_str()) {
         (Collection::Connections, "connectionSpec") => {
@@ -102,7 +102,8 @@ fn refused(collection: Collection, instruction: &Instruction, in_drafts: bool) -
         (Collection::Flows, "state") => {
             (Cause::PatchPath, "a flow changes its state by the actions enable, disable and publish")
         }
-        (_, "state") => (Cause::PatchPath, "a draft changes its state by the action publish"),
+        (_, "state") if state == State::Draft => (Cause::PatchPath, "a draft changes its state by the action publish"),
+        (_, "state") => (Cause::PatchPath, "its state can not be changed once it is published"),
         _ if in_drafts => (Cause::PatchPath, "can only be changed in a draft: make a new one instead"),
         _ => (Cause::PatchPath, "can not be changed by a patch"),
     };
@@ -219,6 +220,15 @@ mod tests {
             for state in [State::Enabled, State::Disabled] {
                 assert_eq!(cause(collection, state, path), Some(Cause::PatchPath), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn only_a_draft_is_told_of_the_action_publish() {
+        let patch = Patch::parse(json!({ "op": "replace", "path": "/state", "value": "disabled" })).unwrap();
+        for (state, publish) in [(State::Draft, true), (State::Enabled, false)] {
+            let refused = check(Collection::SourceConnections, SOURCE_CONNECTION, state, &patch).unwrap_err();
+            assert_eq!(refused.to_string().contains("action publish"), publish, "{refused}");
         }
     }
 

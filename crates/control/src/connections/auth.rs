@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::Control;
+use crate::access::Caller;
 use crate::error::CommandError;
 use crate::life_cycle::find;
 use crate::specs::KnownConnection;
@@ -45,6 +46,7 @@ impl Control {
     /// mask of the connection as it was `before`, the stored secret stays (flow-service.md 9).
     pub(super) async fn compose_auth(
         &self,
+        caller: &Caller,
         known: &KnownConnection,
         auth: &AuthInput,
         before: Option<&Resource<Connection>>,
@@ -63,6 +65,7 @@ impl Control {
         self.ports.sources.check(&access).map_err(CommandError::Connect)?;
         let params = self.hide_secrets(&mut access, sent);
         if self.settings.verify_on_create && !draft {
+            let _turn = self.turn_at_sources(caller).await?;
             self.try_out(&access).await?;
         }
         Ok((Auth { spec_name: access.auth_spec, params }, access.secrets))

@@ -67,10 +67,11 @@ pub enum Explored {
 impl Control {
     /// Opens a connection with the stored credentials (flow-service.md 13.4).
     ///
-    /// A source that can not be reached is an outcome, not an error. Causes: `Missing`.
+    /// A source that can not be reached is an outcome, not an error. Causes: `Missing`, `NoTurn`.
     pub async fn test_connection(&self, caller: &Caller, id: &str) -> Result<TestOutcome, CommandError> {
         let connection = self.get::<Connection>(caller, id).await?;
         let access = self.access(&connection).await?;
+        let _turn = self.turn_at_sources(caller).await?;
         Ok(match self.probe(&access).await {
             Ok(server) => TestOutcome::Passed(server),
             Err(error) => {
@@ -83,7 +84,7 @@ impl Control {
     /// Lists the tables of a source, or shows one (flow-service.md 13.5).
     ///
     /// Causes: `Missing`, `NotExplorable`, `ParameterMissing`, `ObjectType`, `ObjectMissing`, `FilterEncoding`, the
-    /// filter's own, `Driver`, `NoColumns`.
+    /// filter's own, `NoTurn`, `Driver`, `NoColumns`.
     pub async fn explore(&self, caller: &Caller, id: &str, request: ExploreRequest) -> Result<Explored, CommandError> {
         let connection = self.get::<Connection>(caller, id).await?;
         let known = self.specs.connection(connection.body.connection_spec.id, "")?;
@@ -93,6 +94,7 @@ impl Control {
             return Err(CommandError::invalid(Cause::NotExplorable, "", reason));
         }
         let access = self.access(&connection).await?;
+        let _turn = self.turn_at_sources(caller).await?;
         let sources = &self.ports.sources;
         let answer = async {
             match &question {

@@ -7,12 +7,11 @@
 
 use headwaters_model::connection::Connection;
 use headwaters_model::flow::Flow;
-use headwaters_model::metrics::Window;
 use headwaters_model::resource::{Collection, LastOperation, Resource, ResourceRef, State};
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunOrigin};
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
-use headwaters_model::window::{DeltaColumn, ParamsCause, ParamsError, RunParams};
+use headwaters_model::window::{ParamsCause, ParamsError, RunParams, Windowed};
 use headwaters_store::{Stored, Tx};
 use serde_json::{Map, Value, json};
 use tracing::info;
@@ -31,12 +30,12 @@ pub const RUNS_WAITING_MAX: u64 = 100;
 /// What a run on demand amounts to once the rules are satisfied.
 #[derive(Debug, Clone, PartialEq)]
 struct Asked {
-    /// The parameters that the run keeps: as sent, and the delta column where only the flow names it.
+    /// The parameters that the run shows: as sent, and the delta column where only the flow names it.
     params: Option<Map<String, Value>>,
     /// When it may begin, milliseconds since 1970; none is at once.
     start_ms: Option<i64>,
     /// Which rows; none is the whole table.
-    windowed: Option<(Window, DeltaColumn)>,
+    windowed: Option<Windowed>,
     /// The delta column as sent, where the flow has none yet.
     first_delta: Option<Value>,
 }
@@ -47,16 +46,17 @@ impl Control {
     ///
     /// Causes: `NoFlow`, `UnknownFlow`, `NotApplicable`, `NoRunsForFrequency`, `NoRunsOnDemand`, `RunParams`,
     /// `UnreadableTime`, `WindowOrder`, `DeltaColumnMissing`, `OtherDeltaColumn`, `InvalidValue`, `RunCreation`, `Filter`,
-    /// `Driver`, `NoColumns`.
+    /// `NoTurn`, `Driver`, `NoColumns`.
     pub async fn create_run(&self, caller: &Caller, command: CreateRun) -> Result<Resource<Run>, CommandError> {
         let mut tx = self.store.read(&caller.scope).await?;
         let flow = flow_named(&mut tx, command.flow_id.as_deref()).await?;
         self.offers_runs(&flow)?;
         let asked = decide(command.params.as_ref(), &flow.body, &self.settings)?;
-        let parts = Parts::of(&mut tx, &flow).await?;
+        let parts = Parts::of(&mut tx, &flow, "/flowId").await?;
         drop(tx);
         if asked.windowed.is_some() {
             let access = self.access(&parts.connection).await?;
+            let _turn = self.turn_at_sources(caller).await?;
             let request = self.read_within(&access, &parts.source.body, asked.windowed.as_ref()).await?;
             self.check_window(&access, &request).await?;
         }
@@ -102,14 +102,15 @@ impl Control {
             let reason = "the delta column of the flow was changed meanwhile: ask again";
             return Err(CommandError::invalid(Cause::RunCreation, "", reason));
         }
-        Parts::of(&mut tx, &flow).await?;
+        Parts::of(&mut tx, &flow, "/flowId").await?;
         room_for_another(&mut tx, &flow).await?;
         if let Some(delta) = &again.first_delta {
             self.keep_delta_column(&mut tx, caller, &mut flow, delta).await?;
         }
         let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), again.params);
         let run = Resource::new(caller.scope.clone(), State::Enabled, body, &caller.actor, now_ms);
-        tx.schedule_run(&run, again.start_ms.map_or(now_ms, |start_ms| start_ms.max(now_ms)), None).await?;
+        let origin = RunOrigin { windowed: again.windowed, root: None };
+        tx.queue_run(&run, &origin, again.start_ms.map_or(now_ms, |start_ms| start_ms.max(now_ms))).await?;
         note(&mut tx, caller, Deed::RunOnDemand, run.reference(), &run.etag, now_ms).await?;
         tx.commit().await?;
         Ok(run)
@@ -133,23 +134,23 @@ impl Control {
 }
 
 /// What a flow reads from and writes to.
-struct Parts {
+pub(super) struct Parts {
     source: Resource<SourceConnection>,
     connection: Resource<Connection>,
 }
 
 impl Parts {
-    /// Looks them up, and refuses a run while one of them is not in use.
-    async fn of(tx: &mut Tx, flow: &Resource<Flow>) -> Result<Self, CommandError> {
-        let source = in_use::<SourceConnection>(tx, flow.body.source_connection_ids.first()).await?;
-        let connection = in_use::<Connection>(tx, source.body.base_connection_id.as_ref()).await?;
-        in_use::<TargetConnection>(tx, flow.body.target_connection_ids.first()).await?;
+    /// Looks them up, and refuses a run while one of them is not in use; `pointer` is where the request names the flow.
+    pub(super) async fn of(tx: &mut Tx, flow: &Resource<Flow>, pointer: &str) -> Result<Self, CommandError> {
+        let source = in_use::<SourceConnection>(tx, flow.body.source_connection_ids.first(), pointer).await?;
+        let connection = in_use::<Connection>(tx, source.body.base_connection_id.as_ref(), pointer).await?;
+        in_use::<TargetConnection>(tx, flow.body.target_connection_ids.first(), pointer).await?;
         Ok(Self { source, connection })
     }
 }
 
-async fn in_use<K: Stored>(tx: &mut Tx, id: Option<&K::Id>) -> Result<Resource<K>, CommandError> {
-    let refused = |reason| Err(CommandError::invalid(Cause::RunCreation, "/flowId", reason));
+async fn in_use<K: Stored>(tx: &mut Tx, id: Option<&K::Id>, pointer: &str) -> Result<Resource<K>, CommandError> {
+    let refused = |reason| Err(CommandError::invalid(Cause::RunCreation, pointer, reason));
     let noun = K::COLLECTION.noun();
     let Some(id) = id else { return refused(format!("the flow names no {noun}")) };
     match tx.get::<K>(id).await? {
@@ -217,11 +218,11 @@ fn decide(params: Option<&Map<String, Value>>, flow: &Flow, settings: &Settings)
     if delta.as_ref() != Some(&chosen) {
         kept.insert("deltaColumn".to_owned(), json!(chosen));
     }
-    Ok(Asked { params: Some(kept), start_ms, windowed: Some((window, chosen)), first_delta })
+    Ok(Asked { params: Some(kept), start_ms, windowed: Some(Windowed { window, delta: chosen }), first_delta })
 }
 
 /// The documented cause of parameters that can not be used.
-pub(crate) fn refused(error: ParamsError) -> CommandError {
+fn refused(error: ParamsError) -> CommandError {
     let cause = match error.cause {
         ParamsCause::Unreadable => Cause::RunParams,
         ParamsCause::UnreadableTime => Cause::UnreadableTime,

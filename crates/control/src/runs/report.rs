@@ -1,14 +1,16 @@
 //! What services report of runs (flow-service.md 17.6).
 //!
 //! A report replaces what is shown of a run that is over. It decides nothing: whether rows have landed is told by batches
-//! and offsets, so that no report can make a run read rows a second time (`repeat.rs`).
+//! and offsets, and what a run reads and repeats by its origin (`RunOrigin`), which no report touches. So none can make a
+//! run read other rows, or the same a second time (`repeat.rs`).
+
+use std::collections::HashSet;
 
 use headwaters_model::account::Role;
 use headwaters_model::etag::Precondition;
-use headwaters_model::flow::Flow;
-use headwaters_model::id::RunId;
+use headwaters_model::id::{FlowId, RunId};
 use headwaters_model::resource::Resource;
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use headwaters_store::Tx;
 use serde_json::{Map, Value};
 
@@ -25,6 +27,17 @@ pub const REPORT_BYTES_MAX: usize = 256 * 1024;
 /// How many entries each list of a report may have.
 pub const REPORT_ENTRIES_MAX: usize = 1_000;
 
+impl Caller {
+    /// Refuses whoever is no service, because only services report on runs. Causes: `RunsByUser`.
+    pub fn require_reporting(&self) -> Result<(), CommandError> {
+        if self.role == Role::Service {
+            return Ok(());
+        }
+        let reason = "only services report on runs: use the account of a service";
+        Err(CommandError::invalid(Cause::RunsByUser, "", reason))
+    }
+}
+
 impl Control {
     /// Replaces what is reported of a run (flow-service.md 17.6): its metrics, and what else is sent; fields that are left
     /// out stay.
@@ -38,15 +51,13 @@ impl Control {
         expected: &Precondition,
         command: ReportRun,
     ) -> Result<Resource<Run>, CommandError> {
-        if caller.role != Role::Service {
-            let reason = "only services report on runs: use the account of a service";
-            return Err(CommandError::invalid(Cause::RunsByUser, "", reason));
-        }
+        caller.require_reporting()?;
         if *expected == Precondition::None {
             let reason = "the header If-Match is missing: send the etag of the run";
             return Err(CommandError::invalid(Cause::IfMatchAbsent, "", reason));
         }
         let now_ms = self.clock.now_ms();
+        let known = Known::among(self.store.read(&caller.scope).await?, &command).await?;
         let mut tx = self.store.write(&caller.scope).await?;
         let mut run = find::<Run>(&mut tx, id).await?;
         admit(&run, expected, self.settings.strict.matching())?;
@@ -59,9 +70,10 @@ impl Control {
             let reason = format!("{} is {status}: until it is over only its worker reports on it", run.reference());
             return Err(CommandError::invalid(Cause::NotApplicable, "", reason));
         }
+        let origin = tx.run_origin(run.id).await?;
         let predecessors = command.fields.get("predecessors").cloned();
-        replace_fields(&mut run.body, command.fields)?;
-        known_predecessors(&mut tx, predecessors.as_ref()).await?;
+        replace_fields(&mut run.body, &origin, command.fields)?;
+        known.check(predecessors.as_ref())?;
         let replaced = run.touch(&caller.actor, now_ms);
         tx.replace_reported(&run, &replaced).await?;
         note(&mut tx, caller, Deed::Report, run.reference(), &run.etag, now_ms).await?;
@@ -71,7 +83,7 @@ impl Control {
 }
 
 /// Takes the fields of a report over into a run.
-fn replace_fields(run: &mut Run, mut fields: Map<String, Value>) -> Result<(), CommandError> {
+fn replace_fields(run: &mut Run, origin: &RunOrigin, mut fields: Map<String, Value>) -> Result<(), CommandError> {
     let bytes = serde_json::to_vec(&fields).map_or(usize::MAX, |json| json.len());
     if bytes > REPORT_BYTES_MAX {
         return invalid("", format!("the report has {bytes} bytes, {REPORT_BYTES_MAX} are the most"));
@@ -84,7 +96,7 @@ fn replace_fields(run: &mut Run, mut fields: Map<String, Value>) -> Result<(), C
         Some(_) => return invalid("/providerRefId", "must be a text"),
     }
     if let Some(parent) = fields.remove("parentFlowRunId") {
-        run.parent_flow_run_id = Some(parent_of(run, &parent)?);
+        run.parent_flow_run_id = Some(parent_of(run, origin, &parent)?);
     }
     match fields.remove("params") {
         None => {}
@@ -106,14 +118,16 @@ fn replace_fields(run: &mut Run, mut fields: Map<String, Value>) -> Result<(), C
     Ok(())
 }
 
-/// A run that repeats another goes on doing so: who repeats whom decides what may be read again.
-fn parent_of(run: &Run, sent: &Value) -> Result<RunId, CommandError> {
+/// A run that repeats another goes on showing it. Of a run that repeats none, a service may say what it likes.
+fn parent_of(run: &Run, origin: &RunOrigin, sent: &Value) -> Result<RunId, CommandError> {
     let pointer = "/parentFlowRunId";
     let Some(parent) = sent.as_str().and_then(|id| id.parse().ok()) else {
         return invalid(pointer, "is not the id of a run");
     };
     match run.parent_flow_run_id {
-        Some(own) if own != parent => invalid(pointer, format!("the run repeats {own}, which no report can change")),
+        Some(own) if own != parent && origin.root.is_some() => {
+            invalid(pointer, format!("the run repeats {own}, which no report can change"))
+        }
         _ => Ok(parent),
     }
 }
@@ -168,31 +182,47 @@ fn list(
     }
 }
 
-/// The runs and flows that a run followed from must be there.
-async fn known_predecessors(tx: &mut Tx, predecessors: Option<&Value>) -> Result<(), CommandError> {
-    for (at, predecessor) in predecessors.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let named = |key: &str| predecessor.get(key).and_then(Value::as_str);
-        let missing = |cause, key: &str, noun: &str| {
-            let id = named(key).unwrap_or_default();
-            let reason = format!("there is no {noun} {} in this sandbox", clipped(id));
-            Err(CommandError::invalid(cause, format!("/predecessors/{at}/{key}"), reason))
-        };
-        let run = match named("flowRunId").and_then(|id| id.parse().ok()) {
-            Some(id) => tx.get::<Run>(&id).await?,
-            None => None,
-        };
-        if run.is_none() {
-            return missing(Cause::UnknownPredecessorRun, "flowRunId", "run");
-        }
-        let flow = match named("flowId").and_then(|id| id.parse().ok()) {
-            Some(id) => tx.get::<Flow>(&id).await?,
-            None => None,
-        };
-        if flow.is_none() {
-            return missing(Cause::UnknownPredecessorFlow, "flowId", "flow");
-        }
+/// Those of the runs and flows which a report says its run followed from that are there. They are looked up before the
+/// report is written, in one query for each kind: while a report is written, nobody else writes.
+struct Known {
+    runs: HashSet<RunId>,
+    flows: HashSet<FlowId>,
+}
+
+impl Known {
+    async fn among(mut tx: Tx, command: &ReportRun) -> Result<Self, CommandError> {
+        let sent = command.fields.get("predecessors").and_then(Value::as_array);
+        // A longer list is refused.
+        let sent = || sent.into_iter().flatten().take(REPORT_ENTRIES_MAX);
+        let (runs, flows) =
+            (sent().filter_map(predecessor_run).collect(), sent().filter_map(predecessor_flow).collect());
+        Ok(Self { runs: tx.runs_among(&runs).await?, flows: tx.flows_among(&flows).await? })
     }
-    Ok(())
+
+    fn check(&self, predecessors: Option<&Value>) -> Result<(), CommandError> {
+        for (at, predecessor) in predecessors.and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let missing = |cause, key: &str, noun: &str| {
+                let id = predecessor.get(key).and_then(Value::as_str).unwrap_or_default();
+                let reason = format!("there is no {noun} {} in this sandbox", clipped(id));
+                Err(CommandError::invalid(cause, format!("/predecessors/{at}/{key}"), reason))
+            };
+            if predecessor_run(predecessor).is_none_or(|id| !self.runs.contains(&id)) {
+                return missing(Cause::UnknownPredecessorRun, "flowRunId", "run");
+            }
+            if predecessor_flow(predecessor).is_none_or(|id| !self.flows.contains(&id)) {
+                return missing(Cause::UnknownPredecessorFlow, "flowId", "flow");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn predecessor_run(predecessor: &Value) -> Option<RunId> {
+    predecessor.get("flowRunId")?.as_str()?.parse().ok()
+}
+
+fn predecessor_flow(predecessor: &Value) -> Option<FlowId> {
+    predecessor.get("flowId")?.as_str()?.parse().ok()
 }
 
 fn invalid<T>(pointer: &str, reason: impl Into<String>) -> Result<T, CommandError> {

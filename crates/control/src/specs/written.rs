@@ -75,7 +75,7 @@ impl Control {
         of: Collection,
         fields: &Map<String, Value>,
     ) -> Result<Value, CommandError> {
-        services_only(caller)?;
+        caller.require_writing_specs()?;
         let id = SpecId::mint();
         let document = document_of(id, of, fields)?;
         let mut tx = self.store.write(&caller.scope).await?;
@@ -101,7 +101,7 @@ impl Control {
         id: &str,
         fields: &Map<String, Value>,
     ) -> Result<Value, CommandError> {
-        services_only(caller)?;
+        caller.require_writing_specs()?;
         let missing = || CommandError::Missing(ResourceRef::new(of, id));
         let id = id.parse().map_err(|_| missing())?;
         if self.specs.built_in(of, id).is_some() {
@@ -131,12 +131,15 @@ impl Specs {
     }
 }
 
-fn services_only(caller: &Caller) -> Result<(), CommandError> {
-    if caller.role == Role::Service {
-        return Ok(());
+impl Caller {
+    /// Refuses whoever is no service, because only services write specs. Causes: `SpecsByUser`.
+    pub fn require_writing_specs(&self) -> Result<(), CommandError> {
+        if self.role == Role::Service {
+            return Ok(());
+        }
+        let reason = "specs are written by services only: use the token of an account with the role service";
+        Err(CommandError::invalid(Cause::SpecsByUser, "", reason))
     }
-    let reason = "specs are written by services only: use the token of an account with the role service";
-    Err(CommandError::invalid(Cause::SpecsByUser, "", reason))
 }
 
 /// The document that a body describes.

@@ -3,6 +3,7 @@
 mod connections;
 mod drafts;
 mod flows;
+mod limits;
 
 use futures::future::join_all;
 use headwaters_control::{Cause, Changeable, CommandError};
@@ -157,6 +158,26 @@ async fn of_two_patches_of_one_version_exactly_one_wins() {
     race::<SourceConnection>(&world, &source).await;
     race::<TargetConnection>(&world, &target).await;
     race::<Flow>(&world, &flow).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_that_name_no_version_wait_for_each_other() {
+    let world = World::start().await;
+    let [connection, ..] = world.chain().await;
+    // As many as there are tries: each loses to each of the others once at most.
+    let patches = ["name", "description", "auth/params/note"].map(|field| {
+        let (control, caller, id) = (world.control.clone(), world.caller.clone(), connection.clone());
+        let patch = Patch::parse(add(&format!("/{field}"), field)).unwrap();
+        let any = Precondition::IfMatch("*".into());
+        tokio::spawn(async move { control.patch::<Connection>(&caller, &id, &any, &patch).await })
+    });
+    for outcome in join_all(patches).await {
+        outcome.unwrap().unwrap();
+    }
+    let patched = world.read::<Connection>(&connection).await.body;
+    assert_eq!((patched.name.as_str(), patched.description.as_deref()), ("name", Some("description")));
+    assert_eq!(patched.auth.unwrap().params["note"], "auth/params/note");
+    assert_eq!(world.acts(&connection).await, ["update", "update", "update", "create"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,107 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use headwaters_control::{Cause, CommandError, CreateRun, RUNS_WAITING_MAX, Settings};
+use headwaters_control::{Cause, CreateRun, RUNS_WAITING_MAX, Settings};
 use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::etag::Precondition;
 use headwaters_model::flow::Flow;
-use headwaters_model::id::{DataSetId, FlowId, RunId};
+use headwaters_model::id::{DataSetId, FlowId};
+use headwaters_model::metrics::Window;
 use headwaters_model::page::ListQuery;
 use headwaters_model::patch::Patch;
-use headwaters_model::resource::{Resource, State};
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::resource::State;
+use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use headwaters_model::source_connection::SourceConnection;
-use headwaters_store::{AuditQuery, Stored};
+use headwaters_model::window::{DeltaColumn, Windowed};
+use headwaters_store::AuditQuery;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::fakes::Land;
+use crate::asked::{
+    NOW_S, PATIENCE, ask, ask_for, bounds_read, cause, flow_now, landed_flow, notes, over, queued, read_count, repeat,
+    rewrite, runs, shown, when, window,
+};
+use crate::fakes::{Commit, Land};
 use crate::world::{NOW_MS, RunningWorker, World, object, quick, status};
-
-const NOW_S: i64 = NOW_MS / 1000;
-/// No test waits longer.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) fn window(start_s: i64, end_s: i64) -> Value {
-    json!({ "windowStartTime": start_s, "windowEndTime": end_s, "deltaColumn": { "name": "updated_at" } })
-}
-
-async fn ask_for(world: &World, flow: &str, params: Value) -> Result<Resource<Run>, CommandError> {
-    let command = CreateRun { flow_id: Some(flow.to_owned()), params: object(&params) };
-    world.control.create_run(&world.caller, command).await
-}
-
-pub(crate) async fn ask(world: &World, flow: &Resource<Flow>, params: Value) -> Result<Resource<Run>, CommandError> {
-    ask_for(world, &flow.id.to_string(), params).await
-}
-
-async fn cause(world: &World, flow: &Resource<Flow>, params: Value) -> Cause {
-    ask(world, flow, params).await.unwrap_err().cause()
-}
-
-pub(crate) async fn shown(world: &World, id: RunId) -> Resource<Run> {
-    world.control.run(&world.caller, &id.to_string()).await.unwrap()
-}
-
-pub(crate) async fn flow_now(world: &World, flow: &Resource<Flow>) -> Resource<Flow> {
-    world.control.get::<Flow>(&world.caller, &flow.id.to_string()).await.unwrap()
-}
-
-/// The run once it has come so far.
-pub(crate) async fn when(world: &World, id: RunId, reached: impl Fn(&Resource<Run>) -> bool) -> Resource<Run> {
-    let waiting = async {
-        loop {
-            let run = shown(world, id).await;
-            if reached(&run) {
-                return run;
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    match timeout(PATIENCE, waiting).await {
-        Ok(run) => run,
-        Err(_) => panic!("the run did not get so far: {}", shown(world, id).await.document()),
-    }
-}
-
-pub(crate) async fn over(world: &World, id: RunId) -> Resource<Run> {
-    when(world, id, |run| status(run).is_final()).await
-}
-
-/// All runs of the flow, the oldest first.
-async fn runs(world: &World) -> Vec<Resource<Run>> {
-    let mut runs = world.control.runs(&world.caller, &ListQuery::all()).await.unwrap().items;
-    runs.sort_by_key(|run| run.id);
-    runs
-}
-
-/// Changes a stored resource behind the back of control.
-pub(crate) async fn rewrite<K: Stored>(world: &World, id: &K::Id, change: impl FnOnce(&mut Resource<K>)) {
-    let mut tx = world.store.write(&world.caller.scope).await.unwrap();
-    let mut resource = tx.get::<K>(id).await.unwrap().unwrap();
-    change(&mut resource);
-    let expected = resource.touch(&world.caller.actor, NOW_MS);
-    tx.replace(&resource, &expected).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
-/// A flow whose own run is over: it has landed three rows.
-pub(crate) async fn landed_flow(world: &World) -> (Resource<Flow>, Resource<Run>, RunningWorker) {
-    let flow = world.flow().await;
-    let worker = world.worker();
-    let run = world.finished().await;
-    (flow, run, worker)
-}
-
-pub(crate) fn notes(run: &Resource<Run>) -> String {
-    run.body.metrics["statusSummary"]["extensions"]["notes"].to_string()
-}
-
-pub(crate) fn read_count(run: &Resource<Run>) -> Option<u64> {
-    run.body.metrics["recordSummary"]["inputRecordCount"].as_u64()
-}
 
 #[tokio::test]
 async fn a_window_is_read_by_its_column_and_appended() {
@@ -392,11 +315,9 @@ async fn a_column_that_is_gone_when_the_run_begins_fails_it_with_the_column_name
     let world = World::start().await;
     let (flow, _, worker) = landed_flow(&world).await;
     worker.stop().await;
-    let asked = ask(&world, &flow, window(0, 1)).await.unwrap();
-    rewrite::<Run>(&world, &asked.id, |run| {
-        run.body.params.as_mut().unwrap().insert("deltaColumn".into(), json!({ "name": "gone" }));
-    })
-    .await;
+    let delta = DeltaColumn { name: "gone".to_owned(), date_format: None, timezone: None };
+    let windowed = Some(Windowed { window: Window { start_ms: 0, end_ms: 1_000 }, delta });
+    let asked = queued(&world, &flow, &RunOrigin { windowed, root: None }, RunStatus::Scheduled).await;
     let worker = world.worker();
     let run = over(&world, asked.id).await;
     worker.stop().await;
@@ -404,6 +325,56 @@ async fn a_column_that_is_gone_when_the_run_begins_fails_it_with_the_column_name
     let error = &run.body.metrics["statusSummary"]["errors"][0];
     assert_eq!(error["code"], "CONNECTOR-1001-500");
     assert!(error["message"].to_string().contains("no column gone"), "{error}");
+}
+
+#[tokio::test]
+async fn a_window_stays_that_of_its_run_when_another_worker_takes_it_over() {
+    let world = World::start().await;
+    let (flow, _, worker) = landed_flow(&world).await;
+    worker.stop().await;
+    let asked = ask(&world, &flow, window(NOW_S, NOW_S + 60)).await.unwrap();
+    world.executor.on_land([Land::Stalled(Arc::default())]);
+    let first = world.worker();
+    world.landings(2).await;
+    first.kill().await;
+    let mut tx = world.store.write(&world.caller.scope).await.unwrap();
+    let mut shown = tx.get::<Run>(&asked.id).await.unwrap().unwrap();
+    shown.body.params = None;
+    tx.rewrite(&shown).await.unwrap();
+    tx.commit().await.unwrap();
+    world.let_leases_end();
+    let second = RunningWorker::start(world.other_process());
+    let run = over(&world, asked.id).await;
+    second.stop().await;
+    let minute = (json!("2023-11-14T22:13:20.000Z"), json!("2023-11-14T22:14:20.000Z"));
+    assert_eq!((status(&run), bounds_read(&world)), (RunStatus::Success, Some(minute)));
+    assert_eq!(run.body.activities[0]["durationSummary"]["extensions"]["windowStart"], NOW_MS);
+}
+
+#[tokio::test]
+async fn a_window_whose_commit_is_found_later_is_the_one_that_was_read() {
+    let world = World::start().await;
+    let (flow, _, worker) = landed_flow(&world).await;
+    worker.stop().await;
+    let asked = ask(&world, &flow, window(NOW_S, NOW_S + 60)).await.unwrap();
+    world.executor.on_commit([Commit::MadeThenStalled(Arc::default())]);
+    let first = world.worker();
+    while world.executor.table().commits < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    first.kill().await;
+    rewrite::<Run>(&world, &asked.id, |run| {
+        run.body.params = None;
+        run.body.metrics["statusSummary"]["status"] = json!("failed");
+    })
+    .await;
+    let second = RunningWorker::start(world.other_process());
+    let run = when(&world, asked.id, |run| status(run) == RunStatus::Success).await;
+    second.stop().await;
+    assert_eq!((read_count(&run), world.executor.table().rows), (Some(3), 6), "each row once");
+    let covered = &run.body.activities[0]["durationSummary"]["extensions"];
+    assert_eq!(*covered, json!({ "windowStart": NOW_MS, "windowEnd": NOW_MS + 60_000 }));
+    assert_eq!(repeat(&world, &run).await.unwrap_err().cause(), Cause::NotRepeatable);
 }
 
 #[tokio::test]

@@ -1,42 +1,27 @@
-//! Runs that repeat others, and what services report of runs (flow-service.md 17.6, 17.7).
+//! Runs that repeat others (flow-service.md 17.7).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwaters_control::{Caller, Cause, CommandError, ReportRun};
-use headwaters_model::account::Role;
+use headwaters_control::{Cause, REPEATS_MAX};
+use headwaters_model::connection::Connection;
 use headwaters_model::etag::Precondition;
 use headwaters_model::flow::Flow;
-use headwaters_model::id::{FlowId, RunId};
+use headwaters_model::id::RunId;
 use headwaters_model::job::{JobError, Stage};
 use headwaters_model::resource::{Resource, State};
 use headwaters_model::run::{Run, RunStatus};
-use serde_json::{Value, json};
+use headwaters_model::source_connection::SourceConnection;
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::asked::{
+    ask, bounds_read, landed_flow, notes, over, queued, read_count, repeat, report, rewrite, service, shown, when,
+    window,
+};
 use crate::fakes::{Commit, Land, failure};
-use crate::on_demand::{ask, flow_now, landed_flow, notes, over, read_count, rewrite, shown, when, window};
 use crate::world::{RunningWorker, World, object, status};
-
-async fn repeat(world: &World, run: &Resource<Run>) -> Result<Resource<Run>, CommandError> {
-    world.control.retrigger_run(&world.caller, &run.id.to_string(), &Precondition::None).await
-}
-
-async fn report(
-    world: &World,
-    caller: &Caller,
-    run: &Resource<Run>,
-    fields: Value,
-) -> Result<Resource<Run>, CommandError> {
-    let command = ReportRun { flow_id: Some(run.body.flow_id.to_string()), fields: object(&fields).unwrap() };
-    let expected = Precondition::IfMatch(run.etag.to_string());
-    world.control.report_run(caller, &run.id.to_string(), &expected, command).await
-}
-
-fn service(world: &World) -> Caller {
-    Caller { role: Role::Service, ..world.caller.clone() }
-}
 
 /// A flow whose own run is over: it has failed, and nothing was landed.
 async fn failed_flow(world: &World) -> (Resource<Flow>, Resource<Run>, RunningWorker) {
@@ -200,85 +185,121 @@ async fn a_report_can_not_make_a_run_land_its_rows_twice() {
     assert!(refused.to_string().contains("in the data set"), "{refused}");
 }
 
-#[tokio::test]
-async fn a_service_replaces_what_is_reported_of_a_run() {
-    let world = World::start().await;
-    let (flow, run, worker) = landed_flow(&world).await;
-    worker.stop().await;
-    let spec = json!({ "id": flow.body.flow_spec.id });
-    let fields = json!({
-        "providerRefId": "job-7", "childFlowRunIds": ["c"], "params": null, "recordTypes": ["profile"],
-        "predecessors": [{ "flowId": flow.id, "flowRunId": run.id, "flowSpec": spec }],
-        "activities": [{ "id": "a" }],
-        "metrics": {
-            "durationSummary": { "startedAtUTC": 5, "completedAtUTC": 6 },
-            "statusSummary": { "status": "PARTIAL_FAILURE", "errors": [] }, "customSummary": { "x": 1 },
-        },
-    });
-    let reported = report(&world, &service(&world), &run, fields).await.unwrap();
-    assert_ne!(reported.etag, run.etag);
-    assert_eq!(shown(&world, run.id).await, reported);
-    assert_eq!(
-        reported.body.metrics,
-        json!({
-            "durationSummary": { "startedAtUTC": 5, "completedAtUTC": 6 },
-            "statusSummary": { "status": "failed", "errors": [] },
-        })
-    );
-    let document = reported.document();
-    assert_eq!((&document["providerRefId"], &document["childFlowRunIds"]), (&json!("job-7"), &json!(["c"])));
-    assert_eq!((&document["recordTypes"], &document["activities"]), (&json!(["profile"]), &json!([{ "id": "a" }])));
-    assert_eq!(document["predecessors"][0]["flowRunId"], json!(run.id));
-    let details = flow_now(&world, &flow).await.body.last_run_details.unwrap();
-    assert_eq!((details.state, details.started_at_ms), (RunStatus::Failed, Some(5)));
-    let stale = report(&world, &service(&world), &run, json!({})).await.unwrap_err();
-    assert_eq!(stale.cause(), Cause::Stale);
+/// Two windows of a flow: the first one found nothing, the second one has landed.
+async fn empty_and_landed(world: &World) -> (Resource<Flow>, Resource<Run>, Resource<Run>, RunningWorker) {
+    let (flow, _, worker) = landed_flow(world).await;
+    world.executor.on_land([Land::Rows(0, 0)]);
+    let empty = over(world, ask(world, &flow, window(1, 2)).await.unwrap().id).await;
+    let landed = over(world, ask(world, &flow, window(2, 3)).await.unwrap().id).await;
+    (flow, empty, landed, worker)
 }
 
 #[tokio::test]
-async fn every_rule_of_a_report_has_its_cause() {
+async fn a_report_of_other_params_changes_nothing_of_what_a_repeat_reads() {
     let world = World::start().await;
-    let (flow, run, worker) = landed_flow(&world).await;
-    worker.stop().await;
-    let good = json!({ "metrics": { "statusSummary": { "status": "success" } } });
-    let by_user = report(&world, &world.caller, &run, good.clone()).await.unwrap_err();
-    assert_eq!(by_user.cause(), Cause::RunsByUser);
-
-    let send = async |id: &str, flow_id: Option<String>, expected: &Precondition| {
-        let command = ReportRun { flow_id, fields: object(&good).unwrap() };
-        world.control.report_run(&service(&world), id, expected, command).await.unwrap_err().cause()
-    };
-    let (id, own, any) = (run.id.to_string(), Some(flow.id.to_string()), Precondition::IfMatch("*".into()));
-    assert_eq!(send(&id, own.clone(), &Precondition::None).await, Cause::IfMatchAbsent);
-    assert_eq!(send(&RunId::mint().to_string(), own.clone(), &any).await, Cause::Missing);
-    assert_eq!(send(&id, None, &any).await, Cause::NoFlow);
-    assert_eq!(send(&id, Some(FlowId::mint().to_string()), &any).await, Cause::UnknownFlow);
-    let other = world.control.create_flow(&world.caller, world.flow_command().await).await.unwrap();
-    assert_eq!(send(&id, Some(other.id.to_string()), &any).await, Cause::InvalidValue);
-
-    for (field, value, expected) in [
-        ("metrics", json!({}), Cause::RunStatus),
-        ("metrics", json!({ "statusSummary": { "status": "inProgress" } }), Cause::RunStatus),
-        ("metrics", json!({ "statusSummary": { "status": "QUEUED" } }), Cause::RunStatus),
-        ("metrics", json!([]), Cause::InvalidValue),
-        ("metrics", json!({ "statusSummary": "success" }), Cause::InvalidValue),
-        ("activities", json!(["a"]), Cause::InvalidValue),
-        ("activities", json!(vec![json!({}); 1_001]), Cause::InvalidValue),
-        ("parentFlowRunId", json!("a"), Cause::InvalidValue),
-        ("params", json!("a"), Cause::InvalidValue),
-        ("recordTypes", json!(["x".repeat(300_000)]), Cause::InvalidValue),
-        ("predecessors", json!([{ "flowRunId": RunId::mint(), "flowId": flow.id }]), Cause::UnknownPredecessorRun),
-        ("predecessors", json!([{ "flowRunId": run.id, "flowId": FlowId::mint() }]), Cause::UnknownPredecessorFlow),
-    ] {
-        let mut fields = good.clone();
-        fields[field] = value;
-        let refused = report(&world, &service(&world), &run, fields).await.unwrap_err();
-        assert_eq!(refused.cause(), expected, "{field}: {refused}");
+    let (_, empty, landed, worker) = empty_and_landed(&world).await;
+    let mut empty = empty;
+    for params in [json!(landed.body.params), json!({}), json!({ "windowStartTime": "soon" })] {
+        let good = json!({ "params": params, "metrics": { "statusSummary": { "status": "success" } } });
+        let reported = report(&world, &service(&world), &empty, good).await.unwrap();
+        assert_eq!(json!(reported.body.params), params, "it is shown");
+        world.executor.on_land([Land::Rows(0, 0)]);
+        let again = repeat(&world, &reported).await.unwrap();
+        assert_eq!(again.body.params, object(&window(1, 2)), "what it reads, not what was reported");
+        empty = over(&world, again.id).await;
+        assert_eq!(bounds_read(&world), Some((json!("1970-01-01T00:00:01.000Z"), json!("1970-01-01T00:00:02.000Z"))));
     }
-    assert_eq!(shown(&world, run.id).await, run, "nothing was changed");
+    worker.stop().await;
+}
 
-    let waiting = ask(&world, &flow, window(0, 1)).await.unwrap();
-    let refused = report(&world, &service(&world), &waiting, good.clone()).await.unwrap_err();
-    assert_eq!(refused.cause(), Cause::NotApplicable);
-    assert!(refused.to_string().contains("its worker"), "{refused}");
+#[tokio::test]
+async fn a_reported_parent_makes_no_kin() {
+    let world = World::start().await;
+    let (_, empty, landed, worker) = empty_and_landed(&world).await;
+    let parent =
+        |parent: RunId| json!({ "parentFlowRunId": parent, "metrics": { "statusSummary": { "status": "failed" } } });
+    let reported = report(&world, &service(&world), &empty, parent(landed.id)).await.unwrap();
+    assert_eq!(reported.body.parent_flow_run_id, Some(landed.id));
+    // Of a run that repeats none it may be told otherwise again; its repeat reads all the same.
+    let reported = report(&world, &service(&world), &reported, parent(landed.id)).await.unwrap();
+    world.executor.on_land([Land::Breaks(JobError::Definite(failure(Stage::Source, "no table shop.orders")))]);
+    let second = over(&world, repeat(&world, &reported).await.unwrap().id).await;
+    let elsewhere = report(&world, &service(&world), &second, parent(landed.id)).await.unwrap_err();
+    assert!(elsewhere.to_string().contains("no report can change"), "{elsewhere}");
+    let third = over(&world, repeat(&world, &second).await.unwrap().id).await;
+    worker.stop().await;
+    assert_eq!((status(&third), read_count(&third)), (RunStatus::Success, Some(3)));
+    // And rows of one that was reported to be of another family still count.
+    let refused = repeat(&world, &shown(&world, reported.id).await).await.unwrap_err();
+    assert!(refused.to_string().contains(&third.id.to_string()), "{refused}");
+}
+
+#[tokio::test]
+async fn a_reported_window_stops_no_later_run() {
+    let world = World::start().await;
+    let (flow, _, landed, worker) = empty_and_landed(&world).await;
+    for (start, end) in [(json!("a"), json!("b")), (json!(1.7e12), json!([])), (json!(true), json!(null))] {
+        let extensions = json!({ "windowStart": start, "windowEnd": end });
+        let fields = json!({
+            "activities": [{ "durationSummary": { "extensions": extensions } }],
+            "metrics": { "recordSummary": { "outputRecordCount": "many" }, "statusSummary": { "status": "success" } },
+        });
+        report(&world, &service(&world), &shown(&world, landed.id).await, fields).await.unwrap();
+        let run = over(&world, ask(&world, &flow, window(2, 4)).await.unwrap().id).await;
+        assert_eq!(status(&run), RunStatus::Success, "{start} {end}");
+        assert!(notes(&run).contains("the window overlaps"), "{}", notes(&run));
+    }
+    let run = over(&world, ask(&world, &flow, window(10, 11)).await.unwrap().id).await;
+    worker.stop().await;
+    assert!(!notes(&run).contains(&landed.id.to_string()), "{}", notes(&run));
+}
+
+#[tokio::test]
+async fn a_run_whose_records_were_all_rejected_is_repeated() {
+    let world = World::start().await;
+    world.executor.on_land([Land::Rows(3, 3)]);
+    let mut command = world.flow_command().await;
+    command.options = object(&json!({ "partialIngestionPercent": 100 }));
+    world.control.create_flow(&world.caller, command).await.unwrap();
+    let worker = world.worker();
+    let run = world.finished().await;
+    assert_eq!((status(&run), read_count(&run)), (RunStatus::Success, Some(3)));
+    let again = over(&world, repeat(&world, &run).await.unwrap().id).await;
+    worker.stop().await;
+    assert_eq!((status(&again), world.executor.table().rows), (RunStatus::Success, 3));
+}
+
+#[tokio::test]
+async fn a_run_is_repeated_only_while_what_its_flow_connects_is_in_use() {
+    let world = World::start().await;
+    let (flow, failed, worker) = failed_flow(&world).await;
+    worker.stop().await;
+    let source = flow.body.source_connection_ids[0];
+    let base = world.control.get::<SourceConnection>(&world.caller, &source.to_string()).await.unwrap();
+    let base = base.body.base_connection_id.unwrap();
+    rewrite::<Connection>(&world, &base, |base| base.state = State::Disabled).await;
+    let refused = repeat(&world, &failed).await.unwrap_err();
+    assert_eq!(refused.cause(), Cause::RunCreation);
+    assert!(refused.to_string().contains("disabled"), "{refused}");
+    rewrite::<Connection>(&world, &base, |base| base.state = State::Enabled).await;
+    repeat(&world, &failed).await.unwrap();
+}
+
+#[tokio::test]
+async fn so_often_a_run_may_be_repeated_and_no_more() {
+    let world = World::start().await;
+    let (flow, failed, worker) = failed_flow(&world).await;
+    worker.stop().await;
+    let origin = world.store.read(&world.caller.scope).await.unwrap().run_origin(failed.id).await.unwrap();
+    let origin = origin.repeated(failed.id);
+    for _ in 1..REPEATS_MAX {
+        queued(&world, &flow, &origin, RunStatus::Failed).await;
+    }
+    let last = repeat(&world, &failed).await.unwrap();
+    rewrite::<Run>(&world, &last.id, |run| run.body.metrics["statusSummary"]["status"] = json!("failed")).await;
+    for run in [&failed, &shown(&world, last.id).await] {
+        let refused = repeat(&world, run).await.unwrap_err();
+        assert_eq!(refused.cause(), Cause::NotRepeatable);
+        assert!(refused.to_string().contains("100 times"), "{refused}");
+    }
 }

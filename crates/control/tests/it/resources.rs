@@ -1,17 +1,21 @@
 //! Connections, data sets and flows: made, shown, found, deleted.
 
+use futures::future::join_all;
 use headwaters_control::{
-    Cause, CommandError, CreateDataSet, CreateFlow, CreateTargetConnection, ExploreRequest, Explored, Settings,
+    Caller, Cause, CommandError, CreateDataSet, CreateFlow, CreateTargetConnection, ExploreRequest, Explored, Settings,
     TestOutcome,
 };
+use headwaters_model::account::Role;
 use headwaters_model::connection::{Connection, MASK};
 use headwaters_model::data_set::DataSet;
 use headwaters_model::etag::Precondition;
 use headwaters_model::filter::Filter;
 use headwaters_model::flow::Flow;
+use headwaters_model::id::{DataSetId, OrgId};
 use headwaters_model::page::ListQuery;
 use headwaters_model::resource::{Collection, Resource, State};
 use headwaters_model::run::Run;
+use headwaters_model::sandbox::Sandbox;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::spec::DATA_LAKE;
 use headwaters_store::AuditQuery;
@@ -121,14 +125,19 @@ async fn a_source_connection_inherits_from_its_base() {
     assert_eq!(refused.cause(), Cause::InvalidValue);
 }
 
-#[tokio::test]
-async fn a_target_connection_needs_a_data_set_that_exists_unless_the_settings_make_it() {
-    let command = || CreateTargetConnection {
+/// A target that lands in a data set.
+fn target_on(data_set: &str) -> CreateTargetConnection {
+    CreateTargetConnection {
         data: Some(Map::new()),
         connection_spec: spec(DATA_LAKE),
-        params: object(&json!({ "dataSetId": "5c8c3c555033b814b69f947f" })),
+        params: object(&json!({ "dataSetId": data_set })),
         ..CreateTargetConnection::default()
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_target_connection_needs_a_data_set_that_exists_unless_the_settings_make_it() {
+    let command = || target_on("5c8c3c555033b814b69f947f");
     let world = World::start().await;
     let refused = world.control.create_target_connection(&world.caller, command()).await.unwrap_err();
     assert_eq!(refused.cause(), Cause::InvalidValue);
@@ -137,6 +146,45 @@ async fn a_target_connection_needs_a_data_set_that_exists_unless_the_settings_ma
     world.control.create_target_connection(&world.caller, command()).await.unwrap();
     let made = world.control.get::<DataSet>(&world.caller, "5c8c3c555033b814b69f947f").await.unwrap();
     assert!(made.body.location.ends_with("/prod/5c8c3c555033b814b69f947f"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn targets_that_name_the_same_unknown_data_set_at_once_share_it() {
+    let world = World::with(Settings { create_unknown_data_sets: true, ..quick() }).await;
+    let targets = (0..8).map(|_| {
+        let (control, caller) = (world.control.clone(), world.caller.clone());
+        let command = target_on("5c8c3c555033b814b69f947f");
+        tokio::spawn(async move { control.create_target_connection(&caller, command).await })
+    });
+    for target in join_all(targets).await {
+        target.unwrap().unwrap();
+    }
+    assert_eq!(world.control.count::<DataSet>(&world.caller, &[]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_data_set_of_another_organisation_is_as_good_as_none() {
+    let world = World::with(Settings { create_unknown_data_sets: true, ..quick() }).await;
+    let made = world
+        .control
+        .create_data_set(&world.caller, CreateDataSet { name: Some("Orders".into()), ..CreateDataSet::default() });
+    let mut theirs = made.await.unwrap();
+    let sandbox = Sandbox::prod(OrgId::mint(), world.caller.actor.user.clone(), NOW_MS);
+    world.store.create_organisation(&sandbox).await.unwrap();
+    theirs.id = DataSetId::mint();
+    theirs.scope = sandbox.scope();
+    theirs.body.tag("theirs");
+    let mut tx = world.store.write(&theirs.scope).await.unwrap();
+    tx.insert(&theirs).await.unwrap();
+    tx.commit().await.unwrap();
+    let refused = async |world: &World, id: &DataSetId| {
+        world.control.create_target_connection(&world.caller, target_on(id.as_str())).await.unwrap_err()
+    };
+    let told = refused(&world, &theirs.id).await;
+    assert_eq!(told.cause(), Cause::InvalidValue);
+    let nobodys = DataSetId::mint();
+    let absent = refused(&World::start().await, &nobodys).await.to_string();
+    assert_eq!(told.to_string(), absent.replace(nobodys.as_str(), theirs.id.as_str()), "the same words");
 }
 
 #[tokio::test]
@@ -238,6 +286,7 @@ async fn what_is_on_its_way_to_another_state_can_not_be_deleted() {
     let world = World::start().await;
     let flow = world.flow().await;
     let connection = world.connection().await;
+    let service = Caller { role: Role::Service, ..world.caller.clone() };
     for (name, refused) in [("disabling", true), ("updating", true), ("initializing", false)] {
         let state: State = name.parse().unwrap();
         let mut tx = world.store.write(&world.caller.scope).await.unwrap();
@@ -255,8 +304,12 @@ async fn what_is_on_its_way_to_another_state_can_not_be_deleted() {
         let id = connection.id.to_string();
         let shown = world.control.get::<Connection>(&world.caller, &id).await.unwrap();
         assert_eq!(shown.document()["state"], name);
-        let deleted = world.control.delete_connection(&world.caller, &id, Precondition::None).await;
-        assert_eq!(deleted.err().map(|error| error.cause()), refused.then_some(Cause::NotEditable), "{name}");
+        let cause = |outcome: Result<(), CommandError>| outcome.err().map(|error| error.cause());
+        let by_user = world.control.delete_connection(&world.caller, &id, Precondition::None).await;
+        let expected = if refused { Cause::NotEditable } else { Cause::InitializingByUser };
+        assert_eq!(cause(by_user), Some(expected), "{name}");
+        let by_service = world.control.delete_connection(&service, &id, Precondition::None).await;
+        assert_eq!(cause(by_service), refused.then_some(Cause::NotEditable), "{name}");
     }
     let deleted = world.control.delete_flow(&world.caller, &flow.id.to_string(), Precondition::None).await;
     assert_eq!(deleted.unwrap_err().cause(), Cause::Disabling);

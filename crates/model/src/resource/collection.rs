@@ -172,6 +172,12 @@ impl Collection {
         matches!(self, Self::Connections | Self::SourceConnections | Self::TargetConnections | Self::Flows)
     }
 
+    /// Whether its lists are paged by offset: the Catalog's (platform-services.md 2.2).
+    #[must_use]
+    pub const fn is_paged_by_offset(self) -> bool {
+        matches!(self, Self::DataSets | Self::Batches)
+    }
+
     /// Whether the root field of a path exists in documents of this collection (error 1449 otherwise).
     #[must_use]
     pub fn knows_field(self, root: &str) -> bool {

@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: Audit, config: &Config) -> Result<(), CliErro
         limit: limit.saturating_add(1),
     };
     let directory = Directory::existing(arguments.place.data, config)?;
-    let store = directory.open_store(None, config, directory.key_ring()?).await?;
+    let store = directory.read_store(config, directory.key_ring()?).await?;
     let found = store.audit(&query).await;
     store.close().await;
     let mut records = found.map_err(|error| CliError::other(with_causes(&error)))?;

@@ -25,7 +25,8 @@ use crate::{signal, telemetry};
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8480);
 /// Threads that answer; answering is small work.
 const FRONT_THREADS: usize = 2;
-/// How long requests under way may take after the order to stop, beside the runs' own time.
+/// How long requests under way may take once the runs have had their own time after the order to stop. What takes longer
+/// is cut; docs/api.md says so.
 const REQUESTS_DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until SIGINT or SIGTERM, then drains.
@@ -93,7 +94,8 @@ async fn credentials(control: &Control, directory: &Directory, base_url: &str) -
     file.write(directory.path())
 }
 
-/// Serves and works; on a signal it stops claiming, answers what is under way and gives its runs their time.
+/// Serves and works; on a signal it stops claiming, gives its runs their time, and what is being answered that time and
+/// [`REQUESTS_DRAIN`] more.
 async fn until_stopped(control: Control, server: Server, address: SocketAddr) -> Result<(), CliError> {
     let stop = CancellationToken::new();
     let worker = tokio::spawn(Worker::new(control).run(stop.clone()));

@@ -31,7 +31,7 @@ pub(crate) async fn fresh(
             .with_hint("it may have been deleted, or the file belongs to another data directory")
     };
     let client_id = credentials.client_id.parse().map_err(|_| gone())?;
-    let store = directory.open_store(None, config, keys).await?;
+    let store = directory.read_store(config, keys).await?;
     let account = store.account(&client_id).await.map_err(|error| CliError::other(error.to_string()));
     store.close().await;
     let account = account?.ok_or_else(gone)?;

@@ -1,9 +1,13 @@
--- Columns and indexes for lists (flow-service.md 7): what clients filter and sort by often, so that a list over very many
--- rows reads about as many as it shows.
+-- What the whole Flow Service needs beside the tables of 0001: mostly columns and indexes for lists (flow-service.md 7),
+-- then what repeated runs look up, specs that services describe, and the audit by age.
 --
--- Every index begins with the scope. One on a field ends in `created_at_us, id`, the default order, so that what it finds
--- need not be sorted; those that lists are ordered by end in `id`, the last key of every order. States and statuses are
--- compared without regard to case, hence `lower`.
+-- Lists first: what clients filter and sort by often is found, so that a list over very many rows reads about as many as
+-- it shows.
+--
+-- Every index that lists use begins with the scope; those at the end, for what is asked of all scopes at once or of one run,
+-- do not. One on a field ends in `created_at_us, id`, the default order, so that what it finds need not be sorted; those
+-- that lists are ordered by end in `id`, the last key of every order. States and statuses are compared without regard to
+-- case, hence `lower`.
 
 create index connection_by_update on connection (org, sandbox, updated_at_us, id);
 create index connection_by_state on connection (org, sandbox, lower(state), created_at_us, id);
@@ -73,7 +77,13 @@ create index data_set_by_update on data_set (org, sandbox, updated_at_us, id);
 create index data_set_by_name on data_set (org, sandbox, name, id);
 create index batch_by_update on batch (org, sandbox, updated_at_us, id);
 
--- What a run has landed, for a run that repeats it.
+-- What the service itself knows of a run and decides by, apart from its body, of which a report replaces much: the window
+-- that it reads with its delta column (none is the whole table), and the run that its chain of repeats began with. The id
+-- of a run is of one scope, so the indexes on it need none before it.
+alter table run add column windowed text;
+alter table run add column repeats_root text;
+create index run_by_root on run (repeats_root) where repeats_root is not null;
+-- What a run has landed, for a run that repeats it or reads the same again.
 alter table batch add column run_id text generated always as (json_extract(body, '$.runId')) virtual;
 create index batch_by_run on batch (run_id);
 

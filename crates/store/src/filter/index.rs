@@ -4,11 +4,17 @@
 //! have few values. The rule: what names few rows leads and the rest is checked row by row; a field of few values leads
 //! when its index is in the order that was asked for; else the index of the order does, and rows that don't pass are
 //! skipped. So a page costs about what it shows, or one walk along an index.
+//!
+//! How many rows lie in a range is not known here: it is asked of the range's own index, up to [`RANGE_ROWS_MAX`]. When
+//! there are no more, that index leads and what it finds is sorted; else rows in the range are not far to seek.
 
 use headwaters_model::filter::{Filter, Operator};
 use headwaters_model::page::ListQuery;
 
 use crate::resources::Table;
+
+/// How many rows in a range are found first and sorted then, rather than met on a walk along the order.
+pub(crate) const RANGE_ROWS_MAX: u64 = 1_000;
 
 /// A field that lists find by an index. All indexes begin with the scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,16 +116,75 @@ pub(crate) struct Way {
     pub(crate) value_by_value: Option<usize>,
 }
 
-impl Way {
-    /// How a page is found.
+/// A filter by a range that has an index of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// Which of the filters.
+    pub(crate) filter: usize,
+    /// The index.
+    pub(crate) index: String,
+}
+
+impl Range {
+    /// The range whose index might lead to a page quicker than what [`Way::of_page`] chooses.
+    pub(crate) fn of_page(table: &Table, query: &ListQuery) -> Option<Self> {
+        if Lead::of(table, &query.filters).is_some_and(|lead| lead.names_few()) {
+            return None;
+        }
+        let walked = query.order.keys().first().and_then(|key| order_index(table, &key.path.to_string()));
+        let of_range = |(place, filter): (usize, &Filter)| {
+            let is_range = !matches!(filter.operator(), Operator::Equal | Operator::NotEqual);
+            let index = order_index(table, &filter.path().to_string()).filter(|_| is_range)?;
+            Some(Self { filter: place, index })
+        };
+        let range = query.filters.iter().enumerate().find_map(of_range)?;
+        Some(range).filter(|range| walked.as_ref() != Some(&range.index))
+    }
+}
+
+/// How far a list may have to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Along an index.
+    Index,
+    /// Into the body of every row, when few or none pass.
+    Bodies,
+}
+
+impl Reach {
+    /// Of a page.
     pub(crate) fn of_page(table: &Table, query: &ListQuery) -> Self {
+        let sorted = query.order.keys().first().is_some_and(|key| order_index(table, &key.path.to_string()).is_some());
+        match Self::of_count(table, &query.filters) {
+            Self::Index if !sorted && !Lead::of(table, &query.filters).is_some_and(|lead| lead.names_few()) => {
+                Self::Bodies
+            }
+            reach => reach,
+        }
+    }
+
+    /// Of a count.
+    pub(crate) fn of_count(table: &Table, filters: &[Filter]) -> Self {
+        let indexed = |filter: &Filter| {
+            let path = filter.path().to_string();
+            in_envelope(&path) || table.indexed.iter().any(|indexed| indexed.path == path)
+        };
+        let few = Lead::of(table, filters).is_some_and(|lead| lead.names_few());
+        if few || filters.iter().all(indexed) { Self::Index } else { Self::Bodies }
+    }
+}
+
+impl Way {
+    /// How a page is found; `rare` is a range that few rows lie in.
+    pub(crate) fn of_page(table: &Table, query: &ListQuery, rare: Option<Range>) -> Self {
         let keys = query.order.keys();
         let order = keys.first().map(|key| key.path.to_string()).unwrap_or_default();
         let by_age = order == "createdAt" && keys.len() == 2;
-        let lead = match Lead::of(table, &query.filters) {
-            Some(Lead::Id) => return Self::default(),
-            Some(Lead::By(indexed, filter)) if by_age || !indexed.few_values => Some((indexed, filter)),
-            Some(Lead::By(..)) | None => None,
+        let lead = match (Lead::of(table, &query.filters), rare) {
+            (Some(Lead::Id), _) => return Self::default(),
+            (_, Some(rare)) => return Self::by(Some(rare.index)),
+            (Some(Lead::By(indexed, filter)), None) if by_age || !indexed.few_values => Some((indexed, filter)),
+            (Some(Lead::By(..)) | None, None) => None,
         };
         let Some((indexed, filter)) = lead else { return Self::by(order_index(table, &order)) };
         let several = |filter: usize| query.filters.get(filter).is_some_and(|filter| filter.values().len() > 1);
@@ -161,6 +226,13 @@ impl<'a> Lead<'a> {
         }
         table.indexed.iter().find_map(|indexed| Some(Self::By(indexed, equal_to(filters, indexed.path)?)))
     }
+
+    fn names_few(&self) -> bool {
+        match self {
+            Self::Id => true,
+            Self::By(indexed, _) => !indexed.few_values,
+        }
+    }
 }
 
 /// The first filter that asks for one of some values at a path.
@@ -178,4 +250,24 @@ fn order_index(table: &Table, path: &str) -> Option<String> {
             sorted.map(|indexed| indexed.index.to_owned())
         }
     }
+}
+
+/// Whether a path is a column of the envelope: every document has a value there.
+pub(super) fn in_envelope(path: &str) -> bool {
+    const ENVELOPE: [&str; 13] = [
+        "id",
+        "state",
+        "etag",
+        "version",
+        "createdAt",
+        "updatedAt",
+        "createdBy",
+        "updatedBy",
+        "createdClient",
+        "updatedClient",
+        "sandboxId",
+        "sandboxName",
+        "imsOrgId",
+    ];
+    ENVELOPE.contains(&path)
 }

@@ -10,6 +10,7 @@ use headwaters_model::page::{Direction, ListQuery, SortKey};
 use headwaters_model::sandbox::Scope;
 use serde_json::Value;
 
+use super::index::in_envelope;
 use super::{Argument, Place, Selection, json_path, microseconds, number, scalar};
 use crate::resources::Table;
 
@@ -33,31 +34,11 @@ pub(super) fn stretches(query: &ListQuery) -> Vec<Stretch> {
     };
     let absent = after.first().is_none_or(Value::is_null);
     match key.direction {
-        _ if always_present(&key.path.to_string()) => vec![Stretch::After],
+        _ if in_envelope(&key.path.to_string()) => vec![Stretch::After],
         Direction::Ascending if absent => vec![Stretch::After, Stretch::Present],
         Direction::Descending if !absent => vec![Stretch::After, Stretch::Absent],
         Direction::Ascending | Direction::Descending => vec![Stretch::After],
     }
-}
-
-/// Whether every document has a value there: the columns of the envelope.
-fn always_present(path: &str) -> bool {
-    const ENVELOPE: [&str; 13] = [
-        "id",
-        "state",
-        "etag",
-        "version",
-        "createdAt",
-        "updatedAt",
-        "createdBy",
-        "updatedBy",
-        "createdClient",
-        "updatedClient",
-        "sandboxId",
-        "sandboxName",
-        "imsOrgId",
-    ];
-    ENVELOPE.contains(&path)
 }
 
 /// One sort key as SQL.
@@ -72,7 +53,7 @@ pub(super) struct Key {
 
 impl Selection {
     pub(super) fn sort_key(&mut self, table: &Table, scope: &Scope, key: SortKey) -> Key {
-        let present = always_present(&key.path.to_string());
+        let present = in_envelope(&key.path.to_string());
         let place = self.column(table, scope, &key.path);
         let time = matches!(place, Some(Place::Time(_)));
         let sql = match place {

@@ -15,9 +15,10 @@ use headwaters_model::target_connection::TargetConnection;
 use serde_json::json;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
+use super::index::Reach;
 use super::*;
-use crate::db::MIGRATIONS;
 use crate::resources::Stored;
+use crate::schema::MIGRATIONS;
 
 fn scope() -> Scope {
     let account = Account::mint(OrgId::mint(), "tests", Role::Manage, 0);
@@ -116,7 +117,7 @@ async fn what_is_listed_often_walks_one_index_and_sorts_nothing() {
         let key = if order.ends_with("name") { json!("n") } else { json!(1_700_000_000_000_i64) };
         let next = ListQuery { after: Some(vec![key, json!("x")]), ..first.clone() };
         for query in [first, next] {
-            let selection = Selection::pages(table(*collection), &scope(), &query).remove(0);
+            let selection = Selection::pages(table(*collection), &scope(), &query, None).remove(0);
             let steps = plan(&mut database, selection).await;
             let name = table(*collection).name;
             let expected = format!("SEARCH {name} USING INDEX {index} (org=? AND sandbox=?");
@@ -137,7 +138,7 @@ async fn the_next_page_begins_inside_the_index() {
         (&[][..], "-metrics.durationSummary.startedAtUTC", json!(null), "AND started_at=? AND id<?)"),
     ] {
         let query = ListQuery { after: Some(vec![after, json!("x")]), ..query(filters, Some(order), Collection::Runs) };
-        let selection = Selection::pages(Run::TABLE, &scope, &query).remove(0);
+        let selection = Selection::pages(Run::TABLE, &scope, &query, None).remove(0);
         let steps = plan(&mut database, selection).await;
         assert!(steps.ends_with(seek), "{steps}");
     }
@@ -147,11 +148,51 @@ async fn the_next_page_begins_inside_the_index() {
 async fn each_of_several_values_is_found_in_order() {
     let mut database = database().await;
     let query = query(&["state==failed,success", "flowId==x"], None, Collection::Runs);
-    let steps = plan(&mut database, Selection::pages(Run::TABLE, &scope(), &query).remove(0)).await;
+    let steps = plan(&mut database, Selection::pages(Run::TABLE, &scope(), &query, None).remove(0)).await;
     let found = "SEARCH run USING INDEX run_by_flow_and_status (org=? AND sandbox=? AND flow_id=? AND <expr>=?)";
     let covering = found.replace("USING INDEX", "USING COVERING INDEX");
     assert_eq!(steps.matches(found).count() + steps.matches(&covering).count(), 2, "{steps}");
     assert_eq!(steps.matches("TEMP B-TREE FOR ORDER BY").count(), 1, "only what was found is sorted: {steps}");
+}
+
+#[tokio::test]
+async fn a_range_that_few_rows_lie_in_is_found_first_and_sorted_then() {
+    let mut database = database().await;
+    for (filters, order, index) in [
+        (&["lastRunDetails.startedAtUTC>5"][..], None, Some("flow_by_last_run")),
+        (&["state==enabled", "updatedAt<=5"], None, Some("flow_by_update")),
+        (&["createdAt>5"], Some("name"), Some("flow_by_age")),
+        (&["createdAt>5"], None, None),
+        (&["name==a", "updatedAt>5"], None, None),
+        (&["id==a", "updatedAt>5"], None, None),
+        (&["options.a>5"], None, None),
+    ] {
+        let query = query(filters, order, Collection::Flows);
+        let range = Range::of_page(Flow::TABLE, &query);
+        assert_eq!(range.as_ref().map(|range| range.index.as_str()), index, "{filters:?}");
+        let (Some(range), Some(index)) = (range, index) else { continue };
+        let steps = plan(&mut database, Selection::probe(Flow::TABLE, &scope(), &query, &range)).await;
+        assert!(steps.contains(&format!("INDEX {index} (org=? AND sandbox=? AND ")), "{steps}");
+        let steps = plan(&mut database, Selection::pages(Flow::TABLE, &scope(), &query, Some(range)).remove(0)).await;
+        let found = format!("SEARCH flow USING INDEX {index} (org=? AND sandbox=? AND ");
+        assert!(steps.starts_with(&found) && steps.ends_with("USE TEMP B-TREE FOR ORDER BY"), "{steps}");
+    }
+}
+
+#[test]
+fn only_what_no_index_helps_may_read_every_body() {
+    for (filters, order, reach) in [
+        (&[][..], None, Reach::Index),
+        (&["state==enabled", "updatedAt>5"], Some("name"), Reach::Index),
+        (&["sourceConnectionIds[]==a", "options.a==b"], Some("options.a"), Reach::Index),
+        (&["options.a==b"], None, Reach::Bodies),
+        (&["state==enabled", "options.a==b"], None, Reach::Bodies),
+        (&[], Some("options.a"), Reach::Bodies),
+        (&["state==enabled"], Some("createdBy"), Reach::Bodies),
+    ] {
+        let query = query(filters, order, Collection::Flows);
+        assert_eq!(Reach::of_page(Flow::TABLE, &query), reach, "{filters:?} by {order:?}");
+    }
 }
 
 #[tokio::test]
@@ -171,7 +212,7 @@ fn what_a_caller_writes_is_never_part_of_the_text() {
     let filters: Vec<_> = filters.iter().map(String::as_str).collect();
     let mut query = query(&filters, Some("-params.drop"), Run::COLLECTION);
     query.after = Some(vec![json!(evil), json!(evil)]);
-    let selection = Selection::pages(Run::TABLE, &scope(), &query).remove(0);
+    let selection = Selection::pages(Run::TABLE, &scope(), &query, None).remove(0);
     assert!(!selection.sql.contains("drop") && !selection.sql.contains("--"), "{}", selection.sql);
     assert_eq!(selection.arguments.iter().filter(|bound| **bound == Argument::Text(evil.to_owned())).count(), 5);
 }

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something that it needs fails")]
 
+mod claims;
 mod exactly_once;
+mod landings;
+mod limits;
 mod queries;
+mod schema;
+mod settlements;
 mod sqlite;
 mod suite;
 mod world;

@@ -16,7 +16,7 @@ use headwaters_store::{KeyRing, Store, Stored};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::world::{NOW, World, connection, flow, object, source};
@@ -140,6 +140,28 @@ async fn the_catalog_pages_by_offset() {
     let page = tx.list::<headwaters_model::connection::Connection>(&query).await.unwrap();
     let names: Vec<_> = page.items.iter().map(|item| item.body.name.as_str()).collect();
     assert_eq!((names, page.next), (vec!["c3", "c4"], None));
+}
+
+#[tokio::test]
+async fn lists_that_read_every_row_are_refused_when_too_many_ask_and_hold_up_nobody_else() {
+    const ASKING: usize = 100;
+    let (world, _) = many(varied_flow).await;
+    let of = |filter: &str| ListQuery::all().with(Filter::parse(filter, Collection::Flows).unwrap());
+    let (everywhere, by_index) = (of("options.nowhere==x"), of("state==enabled"));
+    let mut scans = tokio::task::JoinSet::new();
+    for _ in 0..ASKING {
+        let (store, scope, query) = (world.store.clone(), world.scope.clone(), everywhere.clone());
+        scans.spawn(async move { store.documents::<Flow>(&scope, &query).await });
+    }
+    tokio::task::yield_now().await;
+    let listed = world.store.documents::<Flow>(&world.scope, &by_index).await.unwrap();
+    assert_eq!(listed.items.len(), 20, "an index finds it");
+    let (answered, refused): (Vec<_>, Vec<_>) = scans.join_all().await.into_iter().partition(Result::is_ok);
+    assert!(!answered.is_empty() && !refused.is_empty(), "{} answered", answered.len());
+    let refused: Vec<_> = refused.into_iter().filter_map(Result::err).collect();
+    assert!(refused.iter().all(|error| error.is_busy() && error.hint().is_some()), "{refused:?}");
+    let later = world.store.count::<Flow>(&world.scope, &everywhere.filters).await;
+    assert_eq!(later.unwrap(), 0, "who comes back is answered");
 }
 
 /// What a client may ask for, and from where in the list.
@@ -306,11 +328,19 @@ fn reference(documents: &[Value], query: &ListQuery) -> Vec<Vec<Value>> {
     keyed
 }
 
-/// The sort values of one page of the store.
+/// The sort values of one page of the store, read into its types and as it is shown.
 async fn page<K: Stored>(world: &World, query: &ListQuery) -> Vec<Vec<Value>> {
-    let mut tx = world.store.read(&world.scope).await.unwrap();
-    let page = tx.list::<K>(query).await.unwrap();
-    page.items.iter().map(|item| query.order.values_of(&item.document())).collect()
+    let read = world.store.list::<K>(&world.scope, query).await.unwrap();
+    let shown = world.store.documents::<K>(&world.scope, query).await.unwrap();
+    assert_eq!((read.items.len(), &read.next), (shown.items.len(), &shown.next));
+    for (read, shown) in read.items.iter().zip(shown.items) {
+        assert_eq!((&read.id, &read.etag), (&shown.id, &shown.etag));
+        let mut text: Map<String, Value> = shown.read().unwrap();
+        // What was stored as null is read as absent.
+        text.retain(|_, value| !value.is_null());
+        assert_eq!(Value::Object(text).to_string(), read.shown().to_string(), "the text is the document");
+    }
+    read.items.iter().map(|item| query.order.values_of(&item.document())).collect()
 }
 
 /// The sort values of everything that the store gives, each page asked for by the token of the one before.
@@ -328,7 +358,7 @@ async fn walk<K: Stored>(world: &World, query: &ListQuery) -> Vec<Vec<Value>> {
 }
 
 async fn count<K: Stored>(world: &World, query: &ListQuery) -> u64 {
-    world.store.read(&world.scope).await.unwrap().count::<K>(&query.filters).await.unwrap()
+    world.store.count::<K>(&world.scope, &query.filters).await.unwrap()
 }
 
 async fn empty_world() -> World {

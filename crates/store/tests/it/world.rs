@@ -84,11 +84,11 @@ impl World {
 
     /// A run that repeats another, due now.
     pub(crate) async fn add_repeat(&self, of: &Resource<Run>) -> Resource<Run> {
-        let mut body = Run::scheduled(of.body.flow_id, of.body.flow_spec.clone(), of.body.params.clone());
-        body.parent_flow_run_id = Some(of.id);
+        let body = Run::scheduled(of.body.flow_id, of.body.flow_spec.clone(), None);
         let run = Resource::new(self.scope.clone(), State::Enabled, body, &self.actor, NOW);
         let mut tx = self.store.write(&self.scope).await.unwrap();
-        assert!(tx.schedule_run(&run, NOW, None).await.unwrap());
+        let origin = tx.run_origin(of.id).await.unwrap().repeated(of.id);
+        tx.queue_run(&run, &origin, NOW).await.unwrap();
         tx.commit().await.unwrap();
         run
     }

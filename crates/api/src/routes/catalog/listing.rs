@@ -76,7 +76,7 @@ impl<S: Sync, K: Shelf> FromRequestParts<S> for Asked<K> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self::read(&Query::parse(parts.uri.query().unwrap_or_default().as_bytes()))?)
+        Ok(Self::read(&Query::of(parts)?)?)
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<Asked<DataSet>, Refusal> {
-        Asked::read(&Query::parse(query.as_bytes()))
+        Asked::read(&Query::parse(query.as_bytes())?)
     }
 
     #[test]

@@ -1,33 +1,31 @@
 //! What all collections of the Flow Service share: how lists, single resources and what was just written are answered
-//! (flow-service.md 5, 7), and what creating has in common.
+//! (flow-service.md 5, 7).
 
 use axum::Json;
-use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use headwaters_control::{Caller, Cause, Changeable, CommandError, Control, SpecInput, Stored};
+use headwaters_control::{Caller, Changeable, CommandError, Control, Stored};
 use headwaters_model::connection::Connection;
 use headwaters_model::etag::{Etag, Precondition};
 use headwaters_model::flow::Flow;
 use headwaters_model::page::{ListQuery, Page};
 use headwaters_model::patch::Patch;
-use headwaters_model::resource::{Action, Collection, Kind, Resource};
+use headwaters_model::resource::{Action, Collection, Document, Kind, Resource};
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
 use http::header::{ETAG, LOCATION};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use serde_json::value::RawValue;
 
 use crate::error::ApiError;
-use crate::extract::list::Question;
-use crate::extract::query::{Query, shown};
+use crate::extract::list::{Fields, Question};
+use crate::extract::query::Query;
 use crate::service::FLOW_SERVICE;
 use crate::state::ApiState;
 
-/// How the resources of a collection are read and shown.
+/// How the resources of a collection are read.
 ///
 /// The document of a resource is what is stored, filtered and shown alike, and holds no secret: in a connection's
 /// parameters the masks stand where the secrets would (flow-service.md 13.2).
@@ -37,8 +35,8 @@ pub(crate) trait Served: Stored {
         control: &Control,
         caller: &Caller,
         id: &str,
-    ) -> impl Future<Output = Result<Resource<Self>, CommandError>> + Send {
-        control.get::<Self>(caller, id)
+    ) -> impl Future<Output = Result<Document<Self>, CommandError>> + Send {
+        control.document::<Self>(caller, id)
     }
 
     /// Reads a page.
@@ -46,30 +44,19 @@ pub(crate) trait Served: Stored {
         control: &Control,
         caller: &Caller,
         query: &ListQuery,
-    ) -> impl Future<Output = Result<Page<Resource<Self>>, CommandError>> + Send {
-        control.list::<Self>(caller, query)
-    }
-
-    /// The document on the wire.
-    fn document(resource: &Resource<Self>) -> Value {
-        resource.document()
+    ) -> impl Future<Output = Result<Page<Document<Self>>, CommandError>> + Send {
+        control.documents::<Self>(caller, query)
     }
 }
 
 impl Served for Connection {}
 impl Served for SourceConnection {}
 impl Served for TargetConnection {}
-
-impl Served for Flow {
-    /// With the link to its runs.
-    fn document(resource: &Resource<Self>) -> Value {
-        resource.shown()
-    }
-}
+impl Served for Flow {}
 
 /// With the latest numbers of those in progress.
 impl Served for Run {
-    async fn read(control: &Control, caller: &Caller, id: &str) -> Result<Resource<Self>, CommandError> {
+    async fn read(control: &Control, caller: &Caller, id: &str) -> Result<Document<Self>, CommandError> {
         control.run(caller, id).await
     }
 
@@ -77,8 +64,45 @@ impl Served for Run {
         control: &Control,
         caller: &Caller,
         query: &ListQuery,
-    ) -> Result<Page<Resource<Self>>, CommandError> {
+    ) -> Result<Page<Document<Self>>, CommandError> {
         control.runs(caller, query).await
+    }
+}
+
+/// A document on its way out.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Shown {
+    /// Put together from what is stored, and sent as it is.
+    Text(Box<RawValue>),
+    /// Made here.
+    Value(Value),
+}
+
+impl From<Value> for Shown {
+    fn from(document: Value) -> Self {
+        Self::Value(document)
+    }
+}
+
+impl<K: Kind> From<Document<K>> for Shown {
+    fn from(document: Document<K>) -> Self {
+        Self::Text(document.into_json())
+    }
+}
+
+impl Shown {
+    /// With the fields that were asked for.
+    fn only(self, fields: &Fields) -> Self {
+        match (fields, self) {
+            (Fields::Only(_), Self::Value(document)) => Self::Value(fields.of(document)),
+            // What is nested too deep to be read here is shown whole.
+            (Fields::Only(_), Self::Text(text)) => match Value::deserialize(&*text) {
+                Ok(document) => Self::Value(fields.of(document)),
+                Err(_) => Self::Text(text),
+            },
+            (Fields::All, document) => document,
+        }
     }
 }
 
@@ -86,7 +110,7 @@ impl Served for Run {
 #[derive(Debug, Serialize)]
 pub(crate) struct ListBody {
     /// Whole documents, as the single `GET` shows them.
-    items: Vec<Value>,
+    items: Vec<Shown>,
     /// Where it goes on; empty on the last page.
     #[serde(rename = "_links")]
     links: Links,
@@ -126,7 +150,7 @@ pub(crate) enum Listed {
 #[derive(Debug, Serialize)]
 pub(crate) struct ItemsBody {
     /// Exactly one document.
-    items: Vec<Value>,
+    items: [Shown; 1],
 }
 
 /// A resource that was written.
@@ -149,16 +173,21 @@ pub(crate) async fn list<K: Served>(
         return Ok(Json(Listed::number(count)));
     }
     let page = K::read_page(state.control(), caller, &asked.query).await?;
-    let items = page.items.iter().map(K::document).collect();
-    Ok(Json(Listed::page(&asked, K::COLLECTION, Page { items, next: page.next })))
+    Ok(Json(Listed::page(&asked, K::COLLECTION, page)))
 }
 
 impl Listed {
     /// A page of whole documents, of which the question may have asked for some fields only.
-    pub(crate) fn page(asked: &Question, collection: Collection, page: Page<Value>) -> Self {
-        let items = page.items.into_iter().map(|document| asked.fields.of(document)).collect();
+    pub(crate) fn page(asked: &Question, collection: Collection, page: Page<impl Into<Shown>>) -> Self {
+        let items = page.items.into_iter().map(|document| document.into().only(&asked.fields)).collect();
         let next = page.next.map(|after| Link { href: asked.link(collection, after) });
         Self::Page(ListBody { items, links: Links { next } })
+    }
+
+    /// The only page, whose documents show these fields.
+    pub(crate) fn only(documents: Vec<Value>, fields: &Fields) -> Self {
+        let items = documents.into_iter().map(|document| Shown::from(document).only(fields)).collect();
+        Self::Page(ListBody { items, links: Links::default() })
     }
 
     /// The number of matches.
@@ -192,21 +221,21 @@ pub(crate) async fn act<K: Changeable>(
 
 /// Shows one resource of a collection.
 pub(crate) async fn get<K: Served>(state: &ApiState, caller: &Caller, id: &str) -> Result<Item, ApiError> {
-    let resource = K::read(state.control(), caller, id).await?;
-    Ok(Item { document: K::document(&resource), etag: Some(resource.etag) })
+    let document = K::read(state.control(), caller, id).await?;
+    Ok(Item { etag: Some(document.etag.clone()), document: document.into() })
 }
 
 /// The answer that shows one document.
 #[derive(Debug)]
 pub(crate) struct Item {
-    document: Value,
+    document: Shown,
     etag: Option<Etag>,
 }
 
 impl Item {
     /// A document that has no version: a spec.
     pub(crate) fn unversioned(document: Value) -> Self {
-        Self { document, etag: None }
+        Self { document: document.into(), etag: None }
     }
 }
 
@@ -216,7 +245,7 @@ impl IntoResponse for Item {
         if let Some(etag) = &self.etag {
             set(&mut headers, ETAG, etag.as_str());
         }
-        (headers, Json(ItemsBody { items: vec![self.document] })).into_response()
+        (headers, Json(ItemsBody { items: [self.document] })).into_response()
     }
 }
 
@@ -281,9 +310,9 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// Of a resource that was changed, or that something made.
-    pub(crate) fn of<K: Served>(resource: &Resource<K>) -> Self {
+    pub(crate) fn of<K: Kind>(resource: &Resource<K>) -> Self {
         let etag = Some(resource.etag.clone());
-        Self { etag, ..Self::unversioned(StatusCode::OK, K::COLLECTION, K::document(resource)) }
+        Self { etag, ..Self::unversioned(StatusCode::OK, K::COLLECTION, resource.shown()) }
     }
 
     /// Of a document without a version: a spec.
@@ -309,86 +338,5 @@ impl IntoResponse for Bare {
 fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
-    }
-}
-
-/// A spec as a body names it.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-pub(crate) struct SpecName {
-    /// Its id.
-    #[schema(required = true, example = "26d738e0-8963-47ea-aadf-c60de735468a")]
-    id: Option<String>,
-    /// Its version; `1.0` when absent.
-    #[serde(default, deserialize_with = "text_or_number")]
-    #[schema(example = "1.0")]
-    version: Option<String>,
-}
-
-impl From<SpecName> for SpecInput {
-    fn from(name: SpecName) -> Self {
-        Self { id: name.id, version: name.version }
-    }
-}
-
-/// Reads a text that clients also send as a number.
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(serde::de::Error::custom("another type, expected a string")),
-    }
-}
-
-/// The query of an action; for the description of the API.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the parameter; `act` reads it")]
-pub(crate) struct ActionParams {
-    /// What to do, in any case and with `_` or `-`: `publish`, for flows also `enable` and `disable`.
-    #[param(example = "publish")]
-    op: String,
-}
-
-/// The rest of the query of some actions; for the description of the API.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the parameter; `act` reads it")]
-pub(crate) struct SubActionParams {
-    /// Published, and without a meaning here.
-    #[param(rename = "subOp", example = "apply")]
-    sub_op: Option<String>,
-}
-
-/// The query of a create; for the description of the API.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the parameter; `Mode` reads it")]
-pub(crate) struct ModeParams {
-    /// `draft` stores what is not complete yet; it is not used until it is published.
-    #[param(example = "draft")]
-    mode: Option<String>,
-}
-
-/// How a resource is made (flow-service.md 11).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mode {
-    /// Whether as a draft.
-    pub(crate) draft: bool,
-}
-
-impl<S: Sync> FromRequestParts<S> for Mode {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        match query.last("mode") {
-            None => Ok(Self { draft: false }),
-            Some("draft") => Ok(Self { draft: true }),
-            Some(other) => {
-                let reason = format!("the query parameter mode can only be draft, not: {}", shown(other));
-                Err(CommandError::invalid(Cause::InvalidValue, "", reason).into())
-            }
-        }
     }
 }

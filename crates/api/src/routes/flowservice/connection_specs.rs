@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::collection::{Bare, Item};
-use super::spec_list::{ConfigsBody, SpecsAsked, SpecsBody, SpecsParams};
+use super::collection::{Bare, Item, Listed};
+use super::spec_list::{ConfigsBody, SpecsAsked, SpecsParams};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::body::JsonBody;
@@ -27,14 +27,14 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Lists the kinds of source and target; those that this build can not use say so.
 #[utoipa::path(get, path = "/connectionSpecs", tag = "specs", params(SpecsParams),
-    responses((status = 200, description = "all that match, in one page")))]
+    responses((status = 200, description = "all that match in one page, or with `count=true` a number")))]
 async fn list_connection_specs(
     State(state): State<ApiState>,
     Caller(caller): Caller,
     query: Query,
-) -> Result<Json<SpecsBody>, ApiError> {
+) -> Result<Json<Listed>, ApiError> {
     let asked = SpecsAsked::read(&query, Collection::ConnectionSpecs)?;
-    Ok(Json(asked.body(state.control().connection_specs(&caller, &asked.filters).await?)))
+    Ok(Json(asked.answer(state.control().connection_specs(&caller, &asked.filters).await?)))
 }
 
 /// Adds a connection spec to the catalogue; services only. It is listed, and can not be used.

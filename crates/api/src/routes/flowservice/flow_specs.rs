@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::collection::{Bare, Item, Listed};
-use super::spec_list::{SpecsAsked, SpecsBody, SpecsParams};
+use super::spec_list::{SpecsAsked, SpecsParams};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::body::{JsonBody, OptionalBody};
@@ -27,14 +27,14 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Lists the kinds of flow.
 #[utoipa::path(get, path = "/flowSpecs", tag = "specs", params(SpecsParams),
-    responses((status = 200, description = "all that match, in one page")))]
+    responses((status = 200, description = "all that match in one page, or with `count=true` a number")))]
 async fn list_flow_specs(
     State(state): State<ApiState>,
     Caller(caller): Caller,
     query: Query,
-) -> Result<Json<SpecsBody>, ApiError> {
+) -> Result<Json<Listed>, ApiError> {
     let asked = SpecsAsked::read(&query, Collection::FlowSpecs)?;
-    Ok(Json(asked.body(state.control().flow_specs(&caller, &asked.filters).await?)))
+    Ok(Json(asked.answer(state.control().flow_specs(&caller, &asked.filters).await?)))
 }
 
 /// Adds a flow spec to the catalogue; services only. It is listed, and can not be used.

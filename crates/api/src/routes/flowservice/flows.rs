@@ -12,9 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::collection::{
-    self, ActionParams, Changed, Created, Item, Listed, Mode, ModeParams, SpecName, SubActionParams,
-};
+use super::collection::{self, Changed, Created, Item, Listed};
+use super::request::{ActionParams, Mode, ModeParams, SpecName, SubActionParams};
 use crate::auth::Caller;
 use crate::documents::flow::{FlowOptions, ScheduleParams, Transformation};
 use crate::error::ApiError;

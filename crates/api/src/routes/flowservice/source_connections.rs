@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::collection::{self, ActionParams, Changed, Created, Item, Listed, Mode, ModeParams, SpecName};
+use super::collection::{self, Changed, Created, Item, Listed};
+use super::request::{ActionParams, Mode, ModeParams, SpecName};
 use crate::auth::Caller;
 use crate::documents::source_connection::{SourceFormat, SourceParams};
 use crate::error::ApiError;

@@ -21,6 +21,9 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(issue_v1)).routes(routes!(issue_v2)).routes(routes!(issue_v3))
 }
 
+/// The longest form. It is read from anybody; a client id, a secret and all scopes that there are take 1 KiB.
+pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
+
 /// What a token is asked for with; each field may stand in the form or in the query.
 #[derive(ToSchema, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -61,9 +64,11 @@ impl FromRequest<ApiState> for Ask {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let query = Query::parse(request.uri().query().unwrap_or_default().as_bytes());
-        let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
-        let form = Query::parse(&body::read(request, state).await?);
+        let (parts, body) = request.into_parts();
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
+        // The body first: what is read of a stranger is not kept while it sends the rest.
+        let form = body::read(Request::new(body), state, FORM_BYTES_MAX).await?;
+        let (form, query) = (Query::parse(&form)?, Query::of(&parts)?);
         let field = |name| form.last(name).or_else(|| query.last(name)).filter(|value| !value.is_empty());
         Ok(Self(TokenRequest {
             grant_type: field("grant_type").map(str::to_owned),

@@ -1,6 +1,7 @@
 //! Changing base connections: states, logins, secrets (flow-service.md 9, 13).
 
-use headwaters_control::{CreateFlow, CreateSourceConnection, Settings};
+use headwaters_control::{Caller, CreateFlow, CreateSourceConnection, Settings};
+use headwaters_model::account::Role;
 use headwaters_model::connection::MASK;
 use headwaters_model::spec::MYSQL;
 use serde_json::Map;
@@ -141,7 +142,12 @@ async fn the_state_of_a_connection_can_be_written() {
         let command = CreateFlow { source_connection_ids: Some(vec![source.clone()]), ..world.flow_command().await };
         assert_eq!(world.control.create_flow(&world.caller, command).await.unwrap_err().cause(), Cause::NotApplicable);
     }
-    let patched = world.patch::<Connection>(&id, json!([replace("/state", "enabled")])).await.unwrap();
+    let back = json!([replace("/state", "enabled")]);
+    assert_eq!(world.refused::<Connection>(&id, back.clone()).await, Cause::InitializingByUser);
+    let service = Caller { role: Role::Service, ..world.caller.clone() };
+    let current = version(&world.read::<Connection>(&id).await.etag);
+    let patch = Patch::parse(back).unwrap();
+    let patched = world.control.patch::<Connection>(&service, &id, &current, &patch).await.unwrap();
     assert_eq!(patched.state, State::Enabled);
     let refused = world.act::<Connection>(&id, Action::Disable).await.unwrap_err();
     assert_eq!(refused.cause(), Cause::UnknownAction);

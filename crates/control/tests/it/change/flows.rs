@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwaters_model::id::FlowId;
 use headwaters_model::page::ListQuery;
-use headwaters_model::run::RunStatus;
+use headwaters_model::resource::{Collection, Kind};
+use headwaters_model::run::{Run, RunStatus};
+use headwaters_store::{DAMAGED_PAUSE_MS, Stored, Table};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::*;
@@ -48,7 +52,7 @@ impl World {
     }
 
     async fn runs(&self) -> usize {
-        self.control.runs(&self.caller, &ListQuery::all()).await.unwrap().items.len()
+        self.control.list::<Run>(&self.caller, &ListQuery::all()).await.unwrap().items.len()
     }
 }
 
@@ -222,4 +226,94 @@ async fn a_recurring_draft_is_not_published_by_this_build() {
     world.patch::<Flow>(&id, patch).await.unwrap();
     let refused = world.act::<Flow>(&id, Action::Publish).await.unwrap_err();
     assert!(refused.cause() == Cause::Frequency && refused.to_string().contains("frequency once only"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_run_does_not_read_through_what_was_taken_out_of_use() {
+    let world = World::start().await;
+    let [connection, .., flow] = world.chain().await;
+    world.patch::<Connection>(&connection, json!([replace("/state", "disabled")])).await.unwrap();
+    let worker = world.worker();
+    let run = world.finished().await;
+    assert_eq!(run.body.status(), RunStatus::Failed);
+    let told = run.body.metrics.to_string();
+    assert!(told.contains(&connection) && told.contains("in the state disabled"), "{told}");
+    assert_eq!((world.executor.table().rows, world.executor.reads.lock().unwrap().len()), (0, 0));
+
+    world.patch::<Connection>(&connection, json!([replace("/state", "enabled")])).await.unwrap();
+    let again = world.control.retrigger_run(&world.caller, &run.id.to_string(), &Precondition::None).await.unwrap();
+    let landed = async {
+        while world.executor.table().rows == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), landed).await.expect("the repeat lands in time");
+    worker.stop().await;
+    assert_eq!(again.body.flow_id.to_string(), flow);
+}
+
+#[tokio::test]
+async fn the_next_instant_is_one_of_the_schedule_that_there_is_then() {
+    let world = World::start().await;
+    let id = world.hourly_flow(NOW_S - 1800).await;
+    world.set_due_ms(&id, NOW_MS - 1_800_000).await;
+    let mut daily = world.read::<Flow>(&id).await;
+    daily.body.schedule_params.as_mut().unwrap().insert("frequency".into(), "day".into());
+    let expected = daily.touch(&world.caller.actor, NOW_MS);
+    // Somebody else is writing: the scheduler has found the flow and waits for its turn.
+    let mut tx = world.store.write(&world.caller.scope).await.unwrap();
+    let worker = world.worker();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    tx.replace(&daily, &expected).await.unwrap();
+    tx.commit().await.unwrap();
+    let moved_on = async {
+        while world.due_ms(&id).await == Some(NOW_MS - 1_800_000) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), moved_on).await.expect("the scheduler comes by in time");
+    worker.stop().await;
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS - 1_800_000 + 86_400_000));
+}
+
+/// A row of the flows whose body no build has written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Damage {
+    name: String,
+}
+
+impl Kind for Damage {
+    type Id = FlowId;
+    const COLLECTION: Collection = Collection::Flows;
+
+    fn mint() -> FlowId {
+        FlowId::mint()
+    }
+}
+
+impl Stored for Damage {
+    const TABLE: &'static Table = Flow::TABLE;
+}
+
+#[tokio::test]
+async fn a_flow_that_can_not_be_read_does_not_stand_before_the_others_for_ever() {
+    let world = World::start().await;
+    let broken = world.read::<Flow>(&world.later_flow().await).await;
+    let Resource { id, scope, created, updated, etag, state, .. } = broken.clone();
+    let body = Damage { name: "x".into() };
+    let mut tx = world.store.write(&world.caller.scope).await.unwrap();
+    tx.rewrite(&Resource::<Damage> { id, scope, created, updated, etag, state, body }).await.unwrap();
+    tx.commit().await.unwrap();
+    let id = broken.id.to_string();
+    world.set_due_ms(&id, NOW_MS - 1000).await;
+    let worker = world.worker();
+    let put_aside = async {
+        while world.due_ms(&id).await == Some(NOW_MS - 1000) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), put_aside).await.expect("the scheduler comes by in time");
+    worker.stop().await;
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + DAMAGED_PAUSE_MS));
+    assert_eq!(world.runs().await, 0);
 }

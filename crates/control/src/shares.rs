@@ -1,4 +1,4 @@
-//! So many at a time, and so many of one: connections by address, operations at sources by client.
+//! So many at a time, and so many of one: connections by address, questions to sources by client.
 //!
 //! **Invariant.** A [`Share`] is held as long as what it stands for goes on, and gives itself back when it is dropped,
 //! whichever way that ends. Only holders are remembered, so that the memory is bounded by the limit itself.
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// Something of which there is so much for all, and so much for each.
 #[derive(Debug)]
-pub(crate) struct Shares<K> {
+pub struct Shares<K> {
     inner: Arc<Inner<K>>,
 }
 
@@ -32,10 +32,21 @@ struct Taken<K> {
 
 /// One share, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share<K: Eq + Hash> {
+pub struct Share<K: Eq + Hash> {
     of: Arc<Inner<K>>,
     /// Taken out only when it is dropped.
     holder: Option<K>,
+}
+
+/// What there is no share left of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// All have so many together.
+    #[error("all together have {0} under way, which is as many as may be")]
+    All(usize),
+    /// This one alone has so many.
+    #[error("this one has {0} under way, which is as many as one may")]
+    Each(usize),
 }
 
 impl<K> Clone for Shares<K> {
@@ -47,42 +58,45 @@ impl<K> Clone for Shares<K> {
 
 impl<K: Eq + Hash + Clone> Shares<K> {
     /// So many for all, so many for each.
-    pub(crate) fn new(all_max: usize, each_max: usize) -> Self {
+    pub fn new(all_max: usize, each_max: usize) -> Self {
         let taken = Mutex::new(Taken { all: 0, each: HashMap::new() });
         Self { inner: Arc::new(Inner { all_max, each_max, taken, given_back: Notify::new() }) }
     }
 
     /// A share, if there is one left for all and for this one.
-    pub(crate) fn take(&self, holder: &K) -> Option<Share<K>> {
+    pub fn take(&self, holder: &K) -> Result<Share<K>, Full> {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_holder = taken.each.get(holder).copied().unwrap_or_default();
-        if taken.all >= self.inner.all_max || of_holder >= self.inner.each_max {
-            return None;
+        if of_holder >= self.inner.each_max {
+            return Err(Full::Each(self.inner.each_max));
+        }
+        if taken.all >= self.inner.all_max {
+            return Err(Full::All(self.inner.all_max));
         }
         taken.all += 1;
         taken.each.insert(holder.clone(), of_holder + 1);
-        Some(Share { of: Arc::clone(&self.inner), holder: Some(holder.clone()) })
+        Ok(Share { of: Arc::clone(&self.inner), holder: Some(holder.clone()) })
     }
 
     /// A share, as soon as there is one, if that is soon enough.
-    pub(crate) async fn take_within(&self, holder: &K, patience: Duration) -> Option<Share<K>> {
+    pub async fn take_within(&self, holder: &K, patience: Duration) -> Result<Share<K>, Full> {
         let wait = async {
             loop {
                 // Listening before looking: what is given back in between is not missed.
                 let given_back = self.inner.given_back.notified();
                 tokio::pin!(given_back);
                 given_back.as_mut().enable();
-                if let Some(share) = self.take(holder) {
+                if let Ok(share) = self.take(holder) {
                     return share;
                 }
                 given_back.await;
             }
         };
-        tokio::time::timeout(patience, wait).await.ok()
+        tokio::time::timeout(patience, wait).await.or_else(|_| self.take(holder))
     }
 
     /// How many are taken.
-    pub(crate) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 }
@@ -109,13 +123,13 @@ mod tests {
     fn one_alone_can_not_take_all() {
         let shares = Shares::new(3, 2);
         let (first, second) = (shares.take(&"a"), shares.take(&"a"));
-        assert!(first.is_some() && second.is_some());
-        assert!(shares.take(&"a").is_none(), "a has its part");
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(shares.take(&"a").unwrap_err(), Full::Each(2));
         let third = shares.take(&"b");
-        assert!(third.is_some());
-        assert!(shares.take(&"b").is_none(), "there is nothing left");
+        assert!(third.is_ok());
+        assert_eq!(shares.take(&"b").unwrap_err(), Full::All(3));
         drop(first);
-        assert!(shares.take(&"b").is_some());
+        assert!(shares.take(&"b").is_ok());
     }
 
     #[test]
@@ -131,10 +145,10 @@ mod tests {
     async fn who_waits_gets_what_is_given_back_and_not_for_ever() {
         let shares = Shares::new(1, 1);
         let held = shares.take(&"a").unwrap();
-        assert!(shares.take_within(&"a", Duration::from_millis(5)).await.is_none());
+        assert_eq!(shares.take_within(&"a", Duration::from_millis(5)).await.unwrap_err(), Full::Each(1));
         let waiting = tokio::spawn({
             let shares = shares.clone();
-            async move { shares.take_within(&"a", Duration::from_secs(20)).await.is_some() }
+            async move { shares.take_within(&"a", Duration::from_secs(20)).await.is_ok() }
         });
         tokio::task::yield_now().await;
         drop(held);
