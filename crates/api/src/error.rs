@@ -113,6 +113,9 @@ pub(crate) enum Refusal {
     /// The body is longer than this many bytes.
     #[error("the body is longer than {0} bytes")]
     BodyTooLarge(usize),
+    /// The body holds more than this many values.
+    #[error("the body holds more than {0} values")]
+    BodyTooManyValues(usize),
     /// The connection broke before the body was complete.
     #[error("the body ended before it was complete")]
     BodyBroken,
@@ -210,7 +213,7 @@ impl Refusal {
         match self {
             Self::UnknownRoute(_) => Code::flow(1400, 404),
             Self::WrongMethod(_) => Code::flow(1400, 405),
-            Self::BodyTooLarge(_) => Code::flow(1400, 413),
+            Self::BodyTooLarge(_) | Self::BodyTooManyValues(_) => Code::flow(1400, 413),
             Self::BodyBroken | Self::BodyEmpty | Self::BodyNotJson(_) => code_of_cause(Cause::EmptyBody),
             Self::BodyTooSlow(_) => Code::flow(1400, 408),
             Self::ContentType => Code::flow(1400, 400),

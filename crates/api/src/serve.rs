@@ -6,8 +6,8 @@
 //!
 //! **Crowds.** Who asks something now and then may keep a connection as long as there is room. When half of all are
 //! taken, one that is older than [`Limits::crowded_age`] is closed with its next answer, which it must ask for or be
-//! idle for too long: none is held for longer than both times together, shares come free all the time, and who was
-//! turned away competes for them on equal terms with those who were closed.
+//! idle for too long: none is held for longer than that age and the times of one more request together, shares come free
+//! all the time, and who was turned away competes for them on equal terms with those who were closed.
 
 use std::convert::Infallible;
 use std::io;

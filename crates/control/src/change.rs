@@ -14,7 +14,8 @@ use std::future::Future;
 
 use headwaters_model::connection::MASK;
 use headwaters_model::etag::Precondition;
-use headwaters_model::patch::{Instruction, Patch, PatchOp};
+use headwaters_model::limits;
+use headwaters_model::patch::Patch;
 use headwaters_model::resource::{Action, LastOperation, Resource, State};
 use headwaters_model::secret::Secret;
 use serde::de::DeserializeOwned;
@@ -158,7 +159,9 @@ impl Control {
         let command = command_of::<K>(document, state)?;
         let Composed { body, secrets, .. } = K::compose(self, caller, command, Some(&before)).await?;
         let mut after = Resource { state, body, ..before.clone() };
-        let ops = Some(shown(patch, &after.document()));
+        let document = Value::Object(after.body_json());
+        limits::check_bytes(&document.to_string()).map_err(CommandError::Limit)?;
+        let ops = Some(shown(patch, &document));
         *after.body.last_operation() = LastOperation::completed("update", ops, started_ms, self.clock.now_ms());
         self.replace(caller, &before, after, secrets, Deed::Update).await
     }
@@ -267,12 +270,10 @@ fn state_after(before: State, patch: &Patch, document: &Value) -> Result<State, 
 
 /// The instructions of a patch as they may be shown: what was written below `/auth` as the new document shows it.
 fn shown(patch: &Patch, document: &Value) -> Value {
-    patch.shown(|instruction: &Instruction| {
-        let mut shown = instruction.shown();
-        if instruction.root() == "auth" && instruction.op != PatchOp::Remove {
-            shown["value"] = document.pointer(&instruction.path).cloned().unwrap_or_else(|| MASK.into());
-        }
-        shown
+    let mask = Value::from(MASK);
+    patch.shown(|instruction| match instruction.root().as_str() {
+        "auth" => document.pointer(&instruction.path).unwrap_or(&mask),
+        _ => &instruction.value,
     })
 }
 

@@ -13,6 +13,10 @@ use crate::error::{Cause, CommandError};
 /// How often a name for the table is looked for when others take it away.
 const TABLE_NAME_TRIES_MAX: u32 = 10;
 
+/// How many bytes of JSON a data set may have: lists show many of them whole, and offset paging can't make their pages
+/// shorter.
+const DATA_SET_BYTES_MAX: usize = 64 << 10;
+
 /// Makes a data set. What is not there is checked here, not by the caller.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDataSet {
@@ -84,6 +88,12 @@ impl Control {
     ) -> Result<Resource<DataSet>, CommandError> {
         body.location = self.ports.lakes.location(caller.scope.org.folder(), &caller.scope.sandbox_name, id.as_str());
         let made = Resource::new(caller.scope.clone(), State::Enabled, body, &caller.actor, self.clock.now_ms());
+        let bytes = Value::Object(made.body_json()).to_string().len();
+        if bytes > DATA_SET_BYTES_MAX {
+            let reason =
+                format!("a data set has at most {DATA_SET_BYTES_MAX} bytes of JSON, this one would have {bytes}");
+            return Err(CommandError::invalid(Cause::InvalidValue, "", reason));
+        }
         let mut data_set = Resource { id, ..made };
         for _ in 0..TABLE_NAME_TRIES_MAX {
             let plain = table_name(&data_set.body.name);

@@ -5,7 +5,7 @@
 //! **Invariant.** No instruction makes a document deeper than [`DOCUMENT_DEPTH_MAX`]: the steps of its path and the levels
 //! of its value are not more than that together, so that no sequence of them can do it either.
 
-use std::fmt;
+use std::{fmt, io};
 
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
@@ -125,14 +125,13 @@ impl Instruction {
         self.path.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
     }
 
-    /// The instruction as it is shown.
-    #[must_use]
-    pub fn shown(&self) -> Value {
+    /// The instruction with another value, as a JSON object.
+    fn with_value(&self, value: Value) -> Value {
         let mut shown = Map::new();
         shown.insert("op".to_owned(), self.op.name().into());
         shown.insert("path".to_owned(), self.path.as_str().into());
         if self.op != PatchOp::Remove {
-            shown.insert("value".to_owned(), self.value.clone());
+            shown.insert("value".to_owned(), value);
         }
         Value::Object(shown)
     }
@@ -182,7 +181,7 @@ impl Instruction {
     fn operation(&self, document: &Value) -> Result<PatchOperation, PatchError> {
         let is_absent_root = self.path.matches('/').count() == 1 && document.get(self.root()).is_none();
         let op = if self.op == PatchOp::Replace && is_absent_root { PatchOp::Add } else { self.op };
-        let mut instruction = self.shown();
+        let mut instruction = self.with_value(self.value.clone());
         instruction["op"] = op.name().into();
         serde_json::from_value(instruction).map_err(|_| self.not_there())
     }
@@ -217,18 +216,15 @@ impl Patch {
     }
 
     /// The instructions as far as they may be shown: a value that is large is not, and all of them have a limit too
-    /// ([`SHOWN_BYTES_MAX`]). `shown` gives one of them without its secrets.
+    /// ([`SHOWN_BYTES_MAX`]). `value_of` gives the value of one of them without its secrets.
     #[must_use]
-    pub fn shown(&self, shown: impl Fn(&Instruction) -> Value) -> Value {
+    pub fn shown<'a>(&'a self, value_of: impl Fn(&'a Instruction) -> &'a Value) -> Value {
         let mut bytes = 0;
-        let fits =
-            |value: &Value| depth(value) <= SHOWN_VALUE_DEPTH_MAX && value.to_string().len() <= SHOWN_VALUE_BYTES_MAX;
+        // Measured before it is copied: many instructions may show the same large value.
+        let fits = |value: &Value| is_short(value) && depth(value) <= SHOWN_VALUE_DEPTH_MAX;
         let instructions = self.0.iter().map(|instruction| {
-            let mut shown = shown(instruction);
-            if shown.get("value").is_some_and(|value| !fits(value)) {
-                shown["value"] = NOT_SHOWN.into();
-            }
-            shown
+            let value = Some(value_of(instruction)).filter(|value| fits(value));
+            instruction.with_value(value.cloned().unwrap_or_else(|| NOT_SHOWN.into()))
         });
         let within = |shown: &Value| {
             bytes += shown.to_string().len();
@@ -251,6 +247,24 @@ impl Patch {
         }
         Ok(patched)
     }
+}
+
+/// Whether a value has at most [`SHOWN_VALUE_BYTES_MAX`] bytes of JSON; looks at no more of it than that.
+fn is_short(value: &Value) -> bool {
+    struct Room(usize);
+
+    impl io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    serde_json::to_writer(Room(SHOWN_VALUE_BYTES_MAX), value).is_ok()
 }
 
 #[cfg(test)]
@@ -348,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_is_large_is_not_shown() {
-        let shown = |patch: Value| Patch::parse(patch).unwrap().shown(Instruction::shown);
+        let shown = |patch: Value| Patch::parse(patch).unwrap().shown(|instruction| &instruction.value);
         let long = "x".repeat(SHOWN_VALUE_BYTES_MAX);
         let patch = json!([
             { "op": "add", "path": "/a", "value": long },
@@ -379,6 +393,16 @@ mod tests {
         ]);
         assert!(Patch::parse(patch).unwrap().apply(&document).is_err());
         assert_eq!(document, json!({ "name": "a" }));
+    }
+
+    #[test]
+    fn a_large_value_that_many_instructions_show_is_not_copied_for_each() {
+        let large = json!(vec![1; 100_000]);
+        let patch = json!(vec![json!({ "op": "add", "path": "/auth/params/x", "value": 1 }); 900]);
+        let shown = Patch::parse(patch).unwrap().shown(|_| &large);
+        assert_eq!(shown[0]["value"], NOT_SHOWN);
+        assert!(is_short(&json!("x".repeat(SHOWN_VALUE_BYTES_MAX - 2))));
+        assert!(!is_short(&json!("x".repeat(SHOWN_VALUE_BYTES_MAX - 1))));
     }
 
     proptest! {

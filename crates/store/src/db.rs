@@ -40,10 +40,11 @@ const LOOKUPS: u32 = 2;
 const SCANS: u32 = 1;
 /// How many more wait for their turn; most of them take a moment only, because enough rows pass.
 const SCANS_WAITING_MAX: usize = 32;
-/// How long they wait, in milliseconds: longer than one before them takes at a million rows.
-const SCAN_WAIT_MS_MAX: u64 = 5_000;
-/// How long one of them may be at work, in milliseconds.
+/// How long they wait, in milliseconds: longer than the one before them may be at work.
+const SCAN_WAIT_MS_MAX: u64 = 12_000;
+/// How long a list may be at work, in milliseconds.
 const SCAN_MS_MAX: u64 = 10_000;
+const _: () = assert!(SCAN_WAIT_MS_MAX > SCAN_MS_MAX);
 /// How much of the database each connection keeps in memory, in KiB. The rest is in the system's cache.
 const CACHE_KIB: u32 = 8 * 1024;
 /// To which size the write-ahead log is cut back after it had to grow, in bytes.
@@ -143,7 +144,8 @@ impl Store {
     /// A connection for a list by itself.
     pub(crate) async fn lister(&self, reach: Reach) -> Result<Lister, StoreError> {
         match reach {
-            Reach::Index => Ok(Lister::new(self.lists.acquire().await?)),
+            // An index may lead through very many rows that other filters keep out: these too end with their client.
+            Reach::Index => Lister::stoppable(self.lists.acquire().await?, self.scan_patience).await,
             Reach::Bodies => {
                 let _waiting = self.scans_waiting.try_acquire().map_err(|_| StoreError::TooManyScans)?;
                 let connection = self.scans.acquire().await.map_err(|error| match error {

@@ -134,7 +134,7 @@ impl StoreError {
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::TooManyScans | Self::ScanTooLong)
+        matches!(self, Self::Busy(_) | Self::TooManyScans)
     }
 
     /// What to do about it, where that is known and not in the sentence.
@@ -142,8 +142,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Busy(_) => Some("it is busy: try again in a moment"),
-            Self::TooManyScans | Self::ScanTooLong => {
-                Some("filter and sort by fields that have an index, or try again in a moment")
+            Self::TooManyScans => Some("filter and sort by fields that have an index, or try again in a moment"),
+            Self::ScanTooLong => {
+                Some("filter and sort by fields that have an index: the same list takes as long again")
             }
             Self::Full(_) => Some("it is full: free space on the disk of the data directory"),
             _ => None,

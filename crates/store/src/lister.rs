@@ -1,8 +1,8 @@
 //! The connection of a list, and the end of a list that takes too long or that nobody waits for.
 //!
 //! A future that is dropped stops nothing by itself: its statement goes on in the thread of its connection until there
-//! is a row, which may be never, and its connection is taken until then. So a list that may read every row is asked now
-//! and then whether it is still waited for.
+//! is a row, which may be never, and its connection is taken until then. So a list is asked now and then
+//! whether it is still waited for.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const ASKED_EVERY: i32 = 10_000;
 /// A connection for a list by itself.
 pub(crate) struct Lister {
     /// Goes first: what is under way ends before the connection goes back to where others wait for it.
-    _awaited: Option<Awaited>,
+    _awaited: Awaited,
     connection: PoolConnection<Sqlite>,
 }
 
@@ -34,11 +34,6 @@ impl Drop for Awaited {
 }
 
 impl Lister {
-    /// One that is not stopped.
-    pub(crate) fn new(connection: PoolConnection<Sqlite>) -> Self {
-        Self { _awaited: None, connection }
-    }
-
     /// One whose statements are stopped when it is dropped, and after a time.
     pub(crate) async fn stoppable(
         mut connection: PoolConnection<Sqlite>,
@@ -48,7 +43,7 @@ impl Lister {
         let (asked, began) = (Arc::clone(&awaited), Instant::now());
         let goes_on = move || asked.load(Ordering::Relaxed) && began.elapsed() < patience;
         connection.lock_handle().await?.set_progress_handler(ASKED_EVERY, goes_on);
-        Ok(Self { _awaited: Some(Awaited(awaited)), connection })
+        Ok(Self { _awaited: Awaited(awaited), connection })
     }
 }
 
@@ -95,7 +90,7 @@ mod tests {
         let mut lister = store.lister(Reach::Bodies).await.unwrap();
         let ended = timeout(PATIENCE, sqlx::query(ENDLESS).fetch_all(&mut *lister)).await.unwrap();
         let error = StoreError::from(ended.unwrap_err());
-        assert!(matches!(error, StoreError::ScanTooLong) && error.is_busy(), "{error:?}");
+        assert!(matches!(error, StoreError::ScanTooLong) && !error.is_transient(), "{error:?}");
     }
 
     #[tokio::test]

@@ -276,7 +276,7 @@ impl Tx {
     /// Stores a new version of a resource if the store still holds `expected`; the new version is in the resource
     /// ([`Resource::touch`]).
     pub async fn replace<K: Stored>(&mut self, new: &Resource<K>, expected: &Etag) -> Result<(), StoreError> {
-        let body = rows::body_json(new)?;
+        let body = rows::to_json(K::COLLECTION.noun(), &new.body)?;
         let query = sqlx::query(K::TABLE.replace)
             .bind(new.state.name())
             .bind(new.etag.as_str())

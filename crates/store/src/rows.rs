@@ -57,8 +57,9 @@ pub(crate) fn to_json(what: &str, value: &impl Serialize) -> Result<String, Stor
     Ok(json)
 }
 
-/// Writes the body of a resource. What clients write has a limit in length; what the service writes has not: it adds
-/// little, and must not fail for what clients have written before.
+/// Writes the body of a new resource. What clients make has a limit in length; what the service makes has not. Nor has a
+/// write of what is there already: what is noted of an action or a run adds little, and must not fail for what clients have
+/// written before. How far a patch may make a document grow is checked where it is carried out (control).
 pub(crate) fn body_json<K: Kind>(written: &Resource<K>) -> Result<String, StoreError> {
     let json = to_json(K::COLLECTION.noun(), &written.body)?;
     if written.updated.by != Actor::scheduler() {

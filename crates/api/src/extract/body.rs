@@ -17,6 +17,9 @@ use crate::state::ApiState;
 /// The longest body of a request. The largest that makes sense names the 10,000 columns of the widest table
 /// (flow-service.md 19) with their types.
 pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
+/// How many values a body may hold, counted by its commas and brackets wherever they stand: read, each takes some
+/// seventy bytes, however few it had. The widest table's columns with their types are half as many.
+const VALUES_MAX: usize = 200_000;
 
 /// A JSON body, read into the request type of its operation. Properties that the type does not know are ignored; one of
 /// another JSON type is CONNECTOR-1312 and named (flow-service.md 3.4); what is missing is the command's business.
@@ -87,6 +90,9 @@ fn parse(bytes: &[u8]) -> Result<Value, Refusal> {
     if bytes.trim_ascii().is_empty() {
         return Err(Refusal::BodyEmpty);
     }
+    if bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > VALUES_MAX {
+        return Err(Refusal::BodyTooManyValues(VALUES_MAX));
+    }
     match serde_json::from_slice(bytes) {
         Ok(Value::Null) => Err(Refusal::BodyEmpty),
         Ok(value) => Ok(value),
@@ -119,6 +125,13 @@ mod tests {
         for body in ["", "  \r\n", "null"] {
             assert_eq!(parse(body.as_bytes()), Err(Refusal::BodyEmpty), "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_body_of_very_many_small_values_is_refused_before_it_is_read() {
+        let body = format!("[{}1]", "1,".repeat(VALUES_MAX));
+        assert_eq!(parse(body.as_bytes()), Err(Refusal::BodyTooManyValues(VALUES_MAX)));
+        assert!(parse(format!("[{}1]", "1,".repeat(1000)).as_bytes()).is_ok());
     }
 
     proptest! {

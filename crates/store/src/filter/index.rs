@@ -169,8 +169,9 @@ impl Reach {
             let path = filter.path().to_string();
             in_envelope(&path) || table.indexed.iter().any(|indexed| indexed.path == path)
         };
-        let few = Lead::of(table, filters).is_some_and(|lead| lead.names_few());
-        if few || filters.iter().all(indexed) { Self::Index } else { Self::Bodies }
+        // Even a lead that names few values may lead to very many rows, the runs of one flow for instance.
+        let one = matches!(Lead::of(table, filters), Some(Lead::Id));
+        if one || filters.iter().all(indexed) { Self::Index } else { Self::Bodies }
     }
 }
 

@@ -184,7 +184,9 @@ fn only_what_no_index_helps_may_read_every_body() {
     for (filters, order, reach) in [
         (&[][..], None, Reach::Index),
         (&["state==enabled", "updatedAt>5"], Some("name"), Reach::Index),
-        (&["sourceConnectionIds[]==a", "options.a==b"], Some("options.a"), Reach::Index),
+        (&["sourceConnectionIds[]==a", "options.a==b"], Some("options.a"), Reach::Bodies),
+        (&["sourceConnectionIds[]==a", "options.a==b"], None, Reach::Bodies),
+        (&["id==a", "options.a==b"], None, Reach::Index),
         (&["options.a==b"], None, Reach::Bodies),
         (&["state==enabled", "options.a==b"], None, Reach::Bodies),
         (&[], Some("options.a"), Reach::Bodies),

@@ -146,6 +146,18 @@ async fn patches_can_not_make_a_document_grow_without_end() {
 }
 
 #[tokio::test]
+async fn a_flow_that_is_as_long_as_it_may_be_can_still_be_switched_off() {
+    let world = World::start().await;
+    let [.., flow] = world.chain().await;
+    let there = world.patch::<Flow>(&flow, json!([add("/labels", json!([""]))])).await.unwrap();
+    let room = DOCUMENT_BYTES_MAX - Value::Object(there.body_json()).to_string().len();
+    let full = world.patch::<Flow>(&flow, json!([add("/labels", json!(["x".repeat(room)]))])).await.unwrap();
+    assert_eq!(full.body.last_operation.ops, Some(json!([add("/labels", NOT_SHOWN)])));
+    world.act::<Flow>(&flow, Action::Disable).await.unwrap();
+    world.act::<Flow>(&flow, Action::Enable).await.unwrap();
+}
+
+#[tokio::test]
 async fn only_so_many_flows_follow_their_source() {
     let world = World::start().await;
     let base = world.connection().await;
