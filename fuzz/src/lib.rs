@@ -9,6 +9,7 @@ use headwaters_model::resource::Collection;
 use headwaters_model::row_filter::RowFilter;
 use headwaters_model::secret::Secret;
 use headwaters_source::mysql::columns::{BatchLimits, Columns, RowLayout};
+use headwaters_source::mysql::increment::text::Pattern;
 use headwaters_source::mysql::types::{Landing, ServerType, TypeRules};
 use headwaters_source::mysql::wire::{ConnectOptions, Connection, Endpoint, RowFormat, TlsMode, TlsOptions};
 use headwaters_source::mysql::{dsn, filter};
@@ -166,4 +167,24 @@ pub fn row_filter(bytes: &[u8]) {
         keys: Vec::new(),
     };
     assert!(filter::condition(&document, &table, &TypeRules::default()).is_err(), "no column is known");
+}
+
+/// Patterns of `dateFormat`, the first line, and a moment that they spell, the second.
+///
+/// # Panics
+/// If what a sorted pattern spells has another length than it says, or does not sort like moments.
+pub fn date_pattern(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (pattern, moment) = text.split_once('\n').unwrap_or((text, ""));
+    let Ok(pattern) = Pattern::parse(pattern) else { return };
+    let unit_us = pattern.unit_us();
+    assert!(unit_us > 0 && !pattern.server_format().is_empty(), "a pattern names at least a day");
+    if !pattern.is_sorted() {
+        return;
+    }
+    // Within the years 1 to 9999, which are all that is spelt.
+    let moment = moment.parse::<i64>().unwrap_or(0).rem_euclid(200_000_000_000_000_000);
+    let (this, next) = (pattern.spell(moment), pattern.spell(moment + unit_us));
+    assert_eq!(this.chars().count(), pattern.chars(), "{this}");
+    assert!(this < next, "{this} comes before {next}");
 }

@@ -1,8 +1,8 @@
 //! The database tutorial of the Flow Service, walked against a private MariaDB: see it work before reading on.
 
-mod database;
-mod keeper;
-mod service;
+pub(crate) mod database;
+pub(crate) mod keeper;
+pub(crate) mod service;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::http::percent_encoded;
 use crate::install;
 use crate::shell::{self, output, step};
 
-const FLOW_SERVICE: &str = "/data/foundation/flowservice";
-const CATALOG: &str = "/data/foundation/catalog";
+pub(crate) const FLOW_SERVICE: &str = "/data/foundation/flowservice";
+pub(crate) const CATALOG: &str = "/data/foundation/catalog";
 /// The data lake as a target; its id is the same on every installation.
-const DATA_LAKE_SPEC: &str = "c604ff05-7f1a-43c0-8e18-33bf874cb11c";
+pub(crate) const DATA_LAKE_SPEC: &str = "c604ff05-7f1a-43c0-8e18-33bf874cb11c";
 const TABLE: &str = "shop.customers";
 /// The columns that are compared; every type among them prints the same in SQL and in Python.
 const COLUMNS: [&str; 6] = ["id", "full_name", "nickname", "birth_date", "credit", "updated_at"];
@@ -126,7 +126,7 @@ pub(crate) fn with_shop(binary: &Path, work: impl FnOnce(&Shop) -> Result<()>) -
 }
 
 /// A folder for one demonstration.
-fn scratch() -> Result<PathBuf> {
+pub(crate) fn scratch() -> Result<PathBuf> {
     let dir = std::env::temp_dir().join(format!("headwaters-demo-{}", std::process::id()));
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     Ok(dir)
@@ -226,7 +226,7 @@ fn tutorial(service: &Service, database: &Database) -> Result<Made> {
 
 /// Seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "a client of the API says by its own clock when a flow begins")]
-fn now_s() -> Result<u64> {
+pub(crate) fn now_s() -> Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
 }
 
@@ -299,7 +299,7 @@ fn note(text: &str) {
     println!("\n  {text}");
 }
 
-fn text(value: &Value, pointer: &str) -> Result<String> {
+pub(crate) fn text(value: &Value, pointer: &str) -> Result<String> {
     let found = value.pointer(pointer).and_then(Value::as_str);
     Ok(found.with_context(|| format!("the answer has no text at {pointer}: {value}"))?.to_owned())
 }

@@ -11,7 +11,7 @@ use crate::environment::root;
 use crate::shell::output;
 
 /// The commands whose `--help` is written down.
-const COMMANDS: [&str; 7] = ["serve", "copy", "explore", "env", "token", "check", "audit"];
+const COMMANDS: [&str; 8] = ["serve", "copy", "explore", "env", "token", "check", "audit", "verify"];
 /// The width at which help is wrapped, in columns.
 const COLUMNS: &str = "100";
 

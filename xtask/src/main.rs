@@ -11,12 +11,14 @@ mod demo;
 mod environment;
 mod generate;
 mod http;
+mod idle;
 mod install;
 mod load;
 mod readme;
 mod shell;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,10 @@ Usage: cargo xtask TASK
   install             only install what is missing: Debian packages, test servers, Python readers
   tidy                borders between the crates, and house rules
   load [--flows N]    measure lists and reads over 100,000 flows under 64 connections; --help lists what else it takes
+  idle [--flows N]    measure what 10,000 flows that wait cost, and a run that finds nothing new; --binary PATH takes a
+                      program that is built already
+  torture [--kills N] [--seed N] [--flavour mariadb|mysql]
+                      kill server and database, 60 times if nothing else is said, while rows are written and flows run
   readme              run the commands and calls of README.md against a server and a database of their own
   generate [--check]  write docs/reference/ from the binary; --check fails if it is not up to date
 
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         ["install"] => install::everything(),
         ["tidy"] => tidy::run(),
         ["load", arguments @ ..] => load::run(arguments),
+        ["idle", arguments @ ..] => idle::run(arguments),
+        ["torture", arguments @ ..] => torture::run(arguments),
         ["readme"] => readme::build_and_run(),
         ["generate"] => generate::build_and_run(false),
         ["generate", "--check"] => generate::build_and_run(true),

@@ -10,8 +10,9 @@ use crate::environment::{cache, root, variable};
 use crate::install;
 use crate::shell::output;
 
-/// The words by which the blocks are known: the first copy, the reading of it, the tutorial.
-const MARKS: [&str; 3] = ["headwaters copy ", "polars.read_delta", "eval \"$(headwaters env)\""];
+/// The words by which the blocks are known: the first copy, the reading of it, the tutorial, changing a flow, one that recurs.
+const MARKS: [&str; 5] =
+    ["headwaters copy ", "polars.read_delta", "eval \"$(headwaters env)\"", "-X PATCH ", "\"deltaColumn\""];
 /// Lines of a block that the caller of this task has done.
 const DONE: [&str; 2] = ["cargo build ", "export PATH="];
 
@@ -20,7 +21,7 @@ const COUNT: &str = r#"
 python3 -c 'import polars; print("rows:", polars.read_delta("./lake/orders").height)'
 "#;
 
-/// Appended to the tutorial: waits until its run has ended, and prints how.
+/// Appended to a flow that was made: waits until its run has ended, and prints how.
 const WAIT: &str = r#"
 for _ in $(seq 300); do
   STATUS=$(flow GET "$FS/runs?property=flowId==$FLOW" | jq -r '.items[0].metrics.statusSummary.status')
@@ -40,7 +41,7 @@ pub(crate) fn build_and_run() -> Result<()> {
 pub(crate) fn run(binary: &Path) -> Result<()> {
     let readme = std::fs::read_to_string(root().join("README.md")).context("reading README.md")?;
     demo::with_shop(binary, |shop| {
-        let [copy, read, tutorial] = MARKS.map(|mark| block(&readme, mark));
+        let [copy, read, tutorial, change, recur] = MARKS.map(|mark| block(&readme, mark));
         // A database by URI, and its password.
         let (uri, password) = (format!("mysql://{}", shop.address), format!("PASSWORD={}", shop.password));
         let words = [("mysql://reader@db.example.com/shop", uri.as_str()), ("PASSWORD=…", &password)];
@@ -50,7 +51,12 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         // The same as a connection string, and the source that it names.
         let example = "Server=db.example.com;Port=3306;Database=shop;UID=reader;PWD=…";
         let words = [(example, shop.connection_string.as_str()), ("name==%22mysql%22", "name==%22maria-db%22")];
-        expect(&shell(binary, shop, &(meant(tutorial?, &words)? + WAIT))?, "run: success\n")
+        let all = [&meant(tutorial?, &words)?, WAIT, change?, "\n", recur?, WAIT].concat();
+        let said = shell(binary, shop, &all)?;
+        match said.matches("run: success\n").count() {
+            2 => Ok(()),
+            _ => bail!("of the flows that README.md makes, not both runs succeeded:\n{said}"),
+        }
     })
 }
 

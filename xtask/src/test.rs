@@ -13,7 +13,7 @@ use crate::{generate, install, readme, tidy};
 /// What is linted and tested: always all crates with the same features, those at whose crash points tests make a process
 /// die. Cargo builds a library anew for every set of features that it finds in a selection of crates; so a lane of the
 /// light crates first, which would fail sooner, makes a run from nothing longer by their whole graph.
-const EVERYTHING: [&str; 3] =
+pub(crate) const EVERYTHING: [&str; 3] =
     ["--workspace", "--features", "headwaters-server/crash-points,headwaters-lake/crash-points"];
 
 /// Installs what is missing, then formats, borders, lints, tests; ends at the first step that fails.

@@ -68,6 +68,7 @@ impl ApiError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Refused(Refusal::TooManyRequests { retry_after_s }) => Some(*retry_after_s),
+            Self::Command(CommandError::Store(error)) if error.retry_after_s().is_some() => error.retry_after_s(),
             _ if matches!(self.code().status().as_u16(), 429 | 503) => Some(RETRY_AFTER_S),
             _ => None,
         }

@@ -71,6 +71,12 @@ impl Server {
         let turned_away = Shares::new(TURNED_AWAY_MAX, TURNED_AWAY_MAX);
         metrics::describe_gauge!("headwaters_http_connections", "connections that are open");
         metrics::describe_counter!("headwaters_http_refused_total", "requests and connections refused, by reason");
+        metrics::describe_counter!("headwaters_http_requests_total", "requests answered, by method, route and status");
+        metrics::describe_histogram!(
+            "headwaters_http_request_seconds",
+            metrics::Unit::Seconds,
+            "how long an answer took, by method and route"
+        );
         Self { listener, routes: router(state), limits, connections, turned_away }
     }
 

@@ -5,27 +5,33 @@ use headwaters_model::connection::Connection;
 use headwaters_model::data_set::DataSet;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::BatchId;
-use headwaters_model::job::{Failure, ReadRequest, RunJob, SourceAccess, Stage, Totals, WriteMode};
-use headwaters_model::metrics::RunFacts;
+use headwaters_model::job::{Failure, Landed, ReadRequest, RunJob, SourceAccess, Stage, Totals, WriteMode};
+use headwaters_model::metrics::{RunFacts, Window};
 use headwaters_model::offset::CommitMark;
 use headwaters_model::resource::{Kind, Resource, ResourceRef, State};
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunOrigin};
+use headwaters_model::schedule::Frequency;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::target_connection::TargetConnection;
+use headwaters_model::watermark::{Delta, FirstRead, Since, Span, Watermark};
 use headwaters_model::window::Windowed;
 use headwaters_store::{Attempt, Claim, Stored, Tx};
 use serde_json::{Value, json};
 
 use crate::Control;
-use crate::error::{CommandError, clipped};
+use crate::error::{Cause, CommandError, clipped};
+use crate::flows::read_request;
+use crate::runs::Covered;
 use crate::scheduler::schedule;
+use crate::settings::Settings;
 use crate::settle::Closing;
+use crate::worker::millis;
 
 /// A claimed run with everything around it.
 #[derive(Debug, Clone)]
 pub(crate) struct Assignment {
     pub(crate) run: Resource<Run>,
-    windowed: Option<Windowed>,
+    pub(crate) origin: RunOrigin,
     pub(crate) batch: BatchId,
     pub(crate) flow: Resource<Flow>,
     source: Resource<SourceConnection>,
@@ -64,7 +70,7 @@ impl Control {
             started_at_ms: run.body.started_at_ms().unwrap_or_else(|| self.clock.now_ms()),
             target,
             run,
-            windowed: origin.windowed,
+            origin,
             batch,
             flow,
             source,
@@ -76,15 +82,6 @@ impl Control {
     /// How the run's source is reached; the secrets are opened here, last of all.
     pub(crate) async fn access_of(&self, assignment: &Assignment) -> Result<SourceAccess, CommandError> {
         self.access(&assignment.connection).await
-    }
-
-    /// What the run reads, asked of its source anew.
-    pub(crate) async fn read_of(
-        &self,
-        assignment: &Assignment,
-        access: &SourceAccess,
-    ) -> Result<ReadRequest, CommandError> {
-        self.read_within(access, &assignment.source.body, assignment.windowed()).await
     }
 }
 
@@ -98,14 +95,25 @@ impl Assignment {
             target: self.target.id,
             batch: self.batch.clone(),
             once: self.once,
-            window: self.windowed.as_ref().map(|windowed| windowed.window),
+            window: self.windowed().map(|windowed| windowed.window),
             started_at_ms: self.started_at_ms,
         }
     }
 
+    /// The same once it has read: a run that reads on from where its flow stands learns its window from the source.
+    pub(crate) fn facts_of(&self, landed: &Landed) -> RunFacts {
+        self.facts_within(landed.window)
+    }
+
+    /// The same where these moments are known to be what it reads.
+    pub(crate) fn facts_within(&self, window: Option<Window>) -> RunFacts {
+        let facts = self.facts();
+        RunFacts { window: facts.window.or(window), ..facts }
+    }
+
     /// The run as it is closed.
-    pub(crate) fn closing(&self) -> Closing {
-        Closing { run: self.run.clone(), data_set: self.data_set.id.clone(), facts: self.facts() }
+    pub(crate) fn closing(&self, facts: RunFacts) -> Closing {
+        Closing { run: self.run.clone(), data_set: self.data_set.id.clone(), facts }
     }
 
     /// Where its rows land.
@@ -133,21 +141,69 @@ impl Assignment {
             mode: WriteMode::Append,
             mark,
             batch: Some(self.batch.clone()),
+            options: self.flow.body.run_options(),
+            resume: None,
+            readers_max: None,
         }
     }
 
-    /// How far the flow has got when the attempt's rows are in the table: through the whole table, or no further than
-    /// before. A run on demand does not move what the flow's own runs go on from (flow-service.md 16.6).
-    pub(crate) fn next_offset(&self, attempt: &Attempt) -> Value {
-        if self.once && self.windowed.is_none() {
+    /// What an attempt reads: the whole table, the window that was asked for, or what has come since the flow's watermark.
+    pub(crate) fn read(&self, attempt: &Attempt, settings: &Settings) -> Result<ReadRequest, CommandError> {
+        let mut request = read_request(&self.source.body)?;
+        request.delta = match (self.windowed(), self.origin.instant_ms) {
+            (Some(Windowed { window, delta }), _) => Some(Delta { column: delta.clone(), span: Span::Asked(*window) }),
+            (None, Some(instant_ms)) => Some(Delta {
+                column: self.flow.body.delta_column().ok_or_else(|| {
+                    let reason = "names no delta column any more: a recurring flow needs the transformation Copy";
+                    CommandError::invalid(Cause::NoDeltaColumn, "/transformations", reason)
+                })?,
+                span: Span::Since(Since {
+                    watermark: self.watermark(attempt),
+                    first: first_read(&self.flow.body),
+                    instant_ms,
+                    lag_ms: millis(settings.window_lag),
+                }),
+            }),
+            (None, None) => None,
+        };
+        Ok(request)
+    }
+
+    /// How far the flow had got when the attempt began; none before its first run.
+    pub(crate) fn watermark(&self, attempt: &Attempt) -> Option<Watermark> {
+        attempt.offset.as_ref().and_then(Watermark::of)
+    }
+
+    /// How far the flow has got when the attempt's rows are in the table: to the watermark that the source has made, through
+    /// the whole table, or no further than before. A run on demand does not move what the flow's own runs go on from
+    /// (flow-service.md 16.6).
+    pub(crate) fn next_offset(&self, attempt: &Attempt, landed: &Landed) -> Value {
+        if landed.splits_left > 0 {
+            // Nothing is reached before the last part of a plan is in the table.
+            return attempt.offset.clone().unwrap_or(Value::Null);
+        }
+        if let Some(reached) = landed.reached.as_ref().filter(|_| self.windowed().is_none()) {
+            return json!(reached);
+        }
+        if self.once && self.windowed().is_none() {
             return json!({ "wholeTable": true });
         }
         attempt.offset.clone().unwrap_or(Value::Null)
     }
 
-    /// Which rows it reads; none is the whole table.
+    /// Which rows it has read.
+    pub(crate) fn covered(&self, landed: &Landed) -> Covered {
+        match self.facts_of(landed).window {
+            Some(window) if self.origin.reads_on() => Covered::Since(window),
+            Some(window) => Covered::Asked(window),
+            None if self.origin.reads_on() => Covered::Counted,
+            None => Covered::WholeTable,
+        }
+    }
+
+    /// Which rows it was asked to read; none is the whole table, or what has come since the watermark.
     pub(crate) fn windowed(&self) -> Option<&Windowed> {
-        self.windowed.as_ref()
+        self.origin.windowed.as_ref()
     }
 
     /// Refuses to read from or write to what was taken out of use (flow-service.md 16.1); a run on demand of such a flow
@@ -194,6 +250,14 @@ impl Assignment {
             message: format!("{rows_rejected} of {rows_in} rows could not be ingested, so nothing was landed"),
             hint: Some("set options.partialIngestionPercent to the share of rows that may be left out".to_owned()),
         })
+    }
+}
+
+/// What the first run of a recurring flow reads (flow-service.md 16.6).
+pub(crate) fn first_read(flow: &Flow) -> FirstRead {
+    match schedule(flow).map(|schedule| (schedule.frequency, schedule.start_s)) {
+        Some((Frequency::Every { backfill: false, .. }, start_s)) => FirstRead::From(start_s.saturating_mul(1000)),
+        _ => FirstRead::Everything,
     }
 }
 

@@ -12,25 +12,39 @@
 //!
 //! A crash between any two of them leaves either nothing in the table and a pending row that can never be promoted,
 //! or a commit that step 1 of the next attempt explains. Steps 4 to 6 are passed only once per ordinal.
+//!
+//! Under `options.commitPerSplit` a run passes steps 2 to 6 several times, each time for some key ranges of one plan and
+//! with an ordinal of its own; all but the last time the offset that becomes pending is the old one, step 6 notes which
+//! key ranges are in the table (`kept.rs`), and the run goes on. What follows a break is in `broken.rs`.
+
+mod broken;
+mod kept;
+mod skip;
 
 use std::time::Duration;
 
 use headwaters_model::crash::CrashPoint;
-use headwaters_model::job::{Committed, Failure, JobError, Landed, RunEvent, RunJob, Totals};
-use headwaters_model::offset::{CommitMark, Ordinal};
+use headwaters_model::job::{Committed, JobError, Landed, RunEvent, RunJob};
+use headwaters_model::offset::Ordinal;
 use headwaters_model::run::RunStatus;
-use headwaters_store::{Attempt, AttemptEnd, PendingCommit, Promotion, StoreError};
+use headwaters_store::{AttemptEnd, AttemptRecord, PendingCommit, Promotion, StoreError};
 use metrics::counter;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
+pub(crate) use self::broken::jitter;
+use self::kept::{Begun, Heard, Hearing};
+pub(crate) use self::skip::Skip;
 use crate::assignment::Assignment;
 use crate::crash;
 use crate::error::CommandError;
-use crate::progress::{LiveRun, StopReason};
+use crate::notify::Fact;
+use crate::patience;
+use crate::progress::{LiveRun, Tracked, show_another_attempt};
 use crate::recover::{Finding, disagreement};
-use crate::retry::{self, ATTEMPTS_MAX, Next};
-use crate::settle::Success;
+use crate::retry::{self, ATTEMPTS_MAX};
+use crate::settle::{Broke, Success};
+use crate::steps::RunStep;
 use crate::worker::Shift;
 
 /// How many events of an attempt may wait to be read.
@@ -54,105 +68,129 @@ pub(crate) enum Step {
 impl Shift {
     /// Makes one attempt.
     pub(crate) async fn attempt(&self, on: &Assignment, live: &LiveRun) -> Result<Step, CommandError> {
+        live.begin_attempt();
         let executor = &self.control.ports.executor;
-        let table = match executor.applied(on.location(), &on.app_id()).await {
+        let table = match RunStep::Look.of(executor.applied(on.location(), &on.app_id())).await {
             Ok(table) => table,
-            Err(error) => {
-                let Some(attempt) = self.begin(on).await? else { return Ok(Step::Dropped) };
-                return self.broke(on, &attempt, error, live).await;
-            }
+            Err(error) => return self.unseen(on, error, live).await,
         };
         match self.control.look(on, table).await? {
             Finding::Agree => {}
             Finding::Unsettled(pending) => return self.settle_left_behind(on, *pending).await,
             Finding::Disagree { store } => {
                 let failure = disagreement(on.flow.id, &on.data_set.id, table, store);
-                return self.stop(on, &failure, &Totals::default(), None).await;
+                return self.stop(on, on.facts(), Broke::early(&failure)).await;
             }
         }
-        if self.attempts_used(on).await? >= ATTEMPTS_MAX {
-            return self.stop(on, &retry::worn_out(), &Totals::default(), None).await;
+        let attempts = self.control.store.read(&on.run.scope).await?.attempts(on.run.id).await?;
+        if retry::used(&attempts) >= ATTEMPTS_MAX {
+            return self.stop(on, on.facts(), Broke::early(&retry::worn_out(&attempts))).await;
         }
-        let Some(attempt) = self.begin(on).await? else { return Ok(Step::Dropped) };
-        if attempt.base != table {
+        let Some(begun) = self.begin(on).await? else { return Ok(Step::Dropped) };
+        if begun.attempt.base != table {
             // The offset moved between our look and our ordinal.
-            return self.broke(on, &attempt, JobError::Overtaken { found: table }, live).await;
+            return self.broke(on, &begun, JobError::Overtaken { found: table }, live).await;
         }
         crash::point(CrashPoint::AttemptBegun);
-        match self.land_and_commit(on, &attempt, live).await {
+        let span = info_span!("attempt", ordinal = %begun.attempt.ordinal);
+        match self.land_and_commit(on, &begun, live).instrument(span).await {
             Ok(step) => Ok(step),
-            Err(Broken::Job(error)) => self.broke(on, &attempt, error, live).await,
+            Err(Broken::Job(error)) => self.broke(on, &begun, error, live).await,
             Err(Broken::Store(StoreError::LeaseLost(_))) => Ok(Step::Dropped),
             Err(Broken::Store(error)) => {
                 // The store that failed may fail again; then the attempt counts as one that died.
-                self.end(on, attempt.ordinal, Some(error.to_string())).await.ok();
+                let end = AttemptEnd { error: Some(error.to_string()), ..ended(live, begun.attempt.ordinal) };
+                self.end(on, end).await.ok();
                 Err(error.into())
             }
         }
     }
 
     /// Steps 3 to 6.
-    async fn land_and_commit(&self, on: &Assignment, attempt: &Attempt, live: &LiveRun) -> Result<Step, Broken> {
-        let control = &self.control;
-        let mark = on.mark(attempt);
-        if let Some(landed) = control.landed_by_kin(&on.run).await? {
-            return self.leave_empty(on, attempt, &landed).await;
+    async fn land_and_commit(&self, on: &Assignment, begun: &Begun, live: &LiveRun) -> Result<Step, Broken> {
+        let (control, attempt) = (&self.control, &begun.attempt);
+        if let Some(landed) = control.landed_by_kin(&on.run, &on.origin).await? {
+            return self.leave_empty(on, attempt.ordinal, &landed).await;
         }
-        let job = self.job(on, mark.clone(), live).await?;
-        let mut landed = self.land(job.clone(), live).await?;
+        let job = self.job(on, begun, live).await?;
+        let (mut landed, heard) = self.land(on, begun, job.clone(), live).await?;
         crash::point(CrashPoint::LandedReported);
-        if landed.totals.rows_out > 0 {
-            landed.notes.extend(control.overlap(&on.run, on.windowed()).await);
+        info!(rows = landed.totals.rows_out, files = landed.files.len(), "the rows are landed");
+        let (more, empty) = (landed.splits_left > 0, landed.files.is_empty());
+        if more && empty {
+            // Nothing becomes visible: the next attempt goes on with what is kept.
+            return self.go_on(on, heard, ended(live, attempt.ordinal)).await;
         }
-        if attempt.number > 1 {
-            landed
-                .notes
-                .push(format!("read at attempt {}: the ones before it broke or were cut short", attempt.number));
-        }
-        on.check_rejected(&landed.totals).map_err(JobError::Definite)?;
-        let landed_at_ms = control.clock.now_ms();
-        let empty = landed.files.is_empty();
+        let mut so_far = landed.totals;
+        so_far.add(begun.visible.totals);
+        on.check_rejected(&so_far).map_err(JobError::Definite)?;
+        landed.notes.extend(self.notes(on, begun, &landed, live).await?);
+        let pending = self.pending(on, begun, landed);
         if !empty {
-            self.put_pending(on, attempt, &landed, landed_at_ms).await?;
+            let stopped = live.cancel_token();
+            let noted = patience::until_taken(&stopped, || Box::pin(self.put_pending(on, &pending)));
+            RunStep::Pending.of(noted).await?;
         }
         crash::point(CrashPoint::PendingWritten);
-        let committed = control.ports.executor.commit(&job, &landed, &mark).await?;
+        let mark = on.mark(attempt);
+        let commit = control.ports.executor.commit(&job, &pending.landed, &mark);
+        let committed = RunStep::Commit.of(commit).await?;
+        info!(version = committed.version, "the commit is made");
         crash::point(CrashPoint::CommitReported);
-        let promotion = if empty {
-            Promotion::Empty { base: attempt.base, next: on.next_offset(attempt) }
-        } else {
-            Promotion::Table(Some(attempt.ordinal))
+        if more {
+            control.settle_part(&on.run.scope, &pending, ended(live, attempt.ordinal)).await?;
+            crash::point(CrashPoint::PartSettled);
+            return Ok(Step::LookAgain);
+        }
+        let promotion = match empty {
+            true => Promotion::Empty { base: attempt.base, next: pending.next.clone() },
+            false => Promotion::Table(Some(attempt.ordinal)),
         };
-        let attempt = AttemptEnd { ordinal: attempt.ordinal, error: None };
-        let success = Success { landed: &landed, landed_at_ms, committed, promotion, attempt };
-        control.settle_success(&on.closing(), &success).await?;
+        let end = ended(live, attempt.ordinal);
+        let (landed, landed_at_ms) = (&pending.landed, pending.landed_at_ms);
+        let success = Success { landed, landed_at_ms, committed, promotion, attempt: end };
+        let closing = on.closing(on.facts_of(landed));
+        RunStep::Settle.of(control.settle_success(&closing, &success)).await?;
         crash::point(CrashPoint::Settled);
-        count(&landed.totals);
         Ok(Step::Settled(RunStatus::Success))
     }
 
+    /// Ends an attempt whose key ranges hold no row, while others are still to be read.
+    async fn go_on(&self, on: &Assignment, heard: Heard, end: AttemptEnd) -> Result<Step, Broken> {
+        if let Some(unkept) = heard.unkept {
+            return Err(unkept.into());
+        }
+        self.end(on, end).await?;
+        Ok(Step::LookAgain)
+    }
+
     /// Ends a run that repeats another whose rows have landed after all: it reads nothing and commits nothing.
-    async fn leave_empty(&self, on: &Assignment, attempt: &Attempt, landed: &Landed) -> Result<Step, Broken> {
+    async fn leave_empty(&self, on: &Assignment, ordinal: Ordinal, landed: &Landed) -> Result<Step, Broken> {
         let success = Success {
             landed,
             landed_at_ms: self.control.clock.now_ms(),
             committed: Committed { version: None, ordinal: None },
             promotion: Promotion::Unchanged,
-            attempt: AttemptEnd { ordinal: attempt.ordinal, error: None },
+            attempt: AttemptEnd::of(ordinal),
         };
-        self.control.settle_success(&on.closing(), &success).await?;
+        self.control.settle_success(&on.closing(on.facts_of(landed)), &success).await?;
         Ok(Step::Settled(RunStatus::Success))
     }
 
-    /// Takes the flow's next ordinal; none when the run is not ours any more.
-    async fn begin(&self, on: &Assignment) -> Result<Option<Attempt>, CommandError> {
+    /// Takes the flow's next ordinal, and what there is to go on with; none when the run is not ours any more.
+    async fn begin(&self, on: &Assignment) -> Result<Option<Begun>, CommandError> {
         let mut tx = self.control.store.write(&on.run.scope).await?;
         match tx.begin_attempt(&on.run, &self.owner, &on.data_set.id, self.control.clock.now_ms()).await {
             Ok(attempt) => {
+                let begun = Begun::of(&mut tx, on, attempt).await?;
+                match begun.attempt.number {
+                    1 => self.control.tell(&mut tx, Fact::Begun, &on.run).await?,
+                    _ => show_another_attempt(&mut tx, &on.run).await?,
+                }
                 tx.commit().await?;
                 counter!("headwaters_attempts_total").increment(1);
-                info!(ordinal = %attempt.ordinal, number = attempt.number, "an attempt begins");
-                Ok(Some(attempt))
+                info!(ordinal = %begun.attempt.ordinal, number = begun.attempt.number, "an attempt begins");
+                Ok(Some(begun))
             }
             Err(StoreError::LeaseLost(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -160,12 +198,17 @@ impl Shift {
     }
 
     /// Everything that the data plane needs; the secrets are opened here, last of all.
-    async fn job(&self, on: &Assignment, mark: CommitMark, live: &LiveRun) -> Result<RunJob, JobError> {
+    async fn job(&self, on: &Assignment, begun: &Begun, live: &LiveRun) -> Result<RunJob, JobError> {
         on.check_in_use().and_then(|()| on.check_mapping()).map_err(JobError::Definite)?;
+        let attempt = &begun.attempt;
         let prepared = async {
             let access = self.control.access_of(on).await?;
-            let read = self.control.read_of(on, &access).await?;
-            Ok(on.job(access, read, mark))
+            let mut read = on.read(attempt, &self.control.settings)?;
+            let earlier = self.earlier(on, attempt.ordinal).await?;
+            read.splits = retry::splits(read.splits, &earlier);
+            let resume = begun.kept.as_ref().map(|kept| kept.resume.clone());
+            let job = on.job(access, read, on.mark(attempt));
+            Ok(RunJob { readers_max: retry::readers_max(&earlier), resume, ..job })
         };
         let stopped = live.cancel_token();
         tokio::select! {
@@ -175,50 +218,75 @@ impl Shift {
     }
 
     /// Lands the rows while the events of the attempt are taken in.
-    async fn land(&self, job: RunJob, live: &LiveRun) -> Result<Landed, JobError> {
+    async fn land(
+        &self,
+        on: &Assignment,
+        begun: &Begun,
+        job: RunJob,
+        live: &LiveRun,
+    ) -> Result<(Landed, Heard), Broken> {
+        let mut hearing = Hearing::new(self, on, begun, live);
         let (events, mut heard) = mpsc::channel::<RunEvent>(EVENTS_MAX);
         let mut landing = self.control.ports.executor.land(job, events, live.cancel_token());
         let landed = loop {
             tokio::select! {
                 landed = &mut landing => break landed,
-                Some(event) = heard.recv() => live.record(&event),
+                Some(event) = heard.recv() => hearing.hear(event).await,
             }
         };
         // What was said before the end counts too.
         while let Ok(event) = heard.try_recv() {
-            live.record(&event);
+            hearing.hear(event).await;
         }
-        landed
+        live.landing_ended();
+        let heard = hearing.end(landed.is_err()).await;
+        Ok((landed?, heard?))
     }
 
-    /// Notes what is about to be committed, if the run is still ours.
-    async fn put_pending(
+    /// What a person should know about the rows of an attempt, beside what the data plane says.
+    async fn notes(
         &self,
         on: &Assignment,
-        attempt: &Attempt,
+        begun: &Begun,
         landed: &Landed,
-        landed_at_ms: i64,
-    ) -> Result<(), Broken> {
-        let until = self.control.clock.now_ms().saturating_add(crate::worker::millis(self.control.settings.lease));
-        if !self.control.store.heartbeat(on.run.id, &self.owner, until).await? {
-            return Err(StoreError::LeaseLost(on.run.reference()).into());
+        live: &LiveRun,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut notes = Vec::new();
+        if landed.totals.rows_out > 0 {
+            notes.extend(self.control.overlap(&on.run, on.covered(landed)).await);
         }
-        let pending = PendingCommit {
+        let earlier = self.earlier(on, begun.attempt.ordinal).await?;
+        notes.extend(begun.notes(landed, &earlier));
+        notes.extend(retry::moved(&earlier, live.attempt().server.as_deref()));
+        Ok(notes)
+    }
+
+    /// What is about to be committed.
+    fn pending(&self, on: &Assignment, begun: &Begun, landed: Landed) -> PendingCommit {
+        PendingCommit {
             flow: on.flow.id,
             data_set: on.data_set.id.clone(),
             run: on.run.id,
-            ordinal: attempt.ordinal,
-            base: attempt.base,
-            next: on.next_offset(attempt),
-            landed: landed.clone(),
-            landed_at_ms,
-            facts: on.facts(),
-        };
+            ordinal: begun.attempt.ordinal,
+            base: begun.attempt.base,
+            next: on.next_offset(&begun.attempt, &landed),
+            landed_at_ms: self.control.clock.now_ms(),
+            facts: on.facts_of(&landed),
+            landed,
+        }
+    }
+
+    /// Notes what is about to be committed, if the run is still ours.
+    async fn put_pending(&self, on: &Assignment, pending: &PendingCommit) -> Result<(), StoreError> {
+        let until = self.control.clock.now_ms().saturating_add(crate::worker::millis(self.control.settings.lease));
+        if !self.control.store.heartbeat(on.run.id, &self.owner, until).await? {
+            return Err(StoreError::LeaseLost(on.run.reference()));
+        }
         let mut tx = self.control.store.write(&on.run.scope).await?;
         // Nothing becomes pending of a run that was closed, with its flow perhaps, since the heartbeat.
         tx.expect_lease(&on.run, &self.owner).await?;
-        tx.put_pending(&pending).await?;
-        Ok(tx.commit().await?)
+        tx.put_pending(pending).await?;
+        tx.commit().await
     }
 
     /// Settles a commit that another attempt has made and nobody has settled.
@@ -226,134 +294,36 @@ impl Shift {
         let control = &self.control;
         let (ordinal, of_run) = (pending.ordinal, pending.run);
         warn!(%ordinal, %of_run, "an earlier attempt has committed; only its end is missing");
+        if pending.landed.splits_left > 0 {
+            let end = AttemptEnd { rows_in: pending.landed.totals.rows_in, ..AttemptEnd::of(ordinal) };
+            control.settle_part(&on.run.scope, &pending, end).await?;
+            return Ok(Step::LookAgain);
+        }
         let committed = control.committed_as(on.location(), &pending).await;
         let success = Success::left_behind(&pending, committed);
         if pending.run == on.run.id {
-            control.settle_success(&on.closing(), &success).await?;
-            count(&pending.landed.totals);
+            control.settle_success(&on.closing(on.facts_of(&pending.landed)), &success).await?;
             return Ok(Step::Settled(RunStatus::Success));
         }
         // An earlier run of the flow: as only one is at work, that one was closed.
         control.settle_late(&on.run.scope, &pending, &success).await?;
-        count(&pending.landed.totals);
         Ok(Step::LookAgain)
     }
 
-    /// Decides what follows a broken attempt.
-    async fn broke(
-        &self,
-        on: &Assignment,
-        attempt: &Attempt,
-        error: JobError,
-        live: &LiveRun,
-    ) -> Result<Step, CommandError> {
-        let ordinal = attempt.ordinal;
-        match live.stop_reason() {
-            // Its flow is gone, and with it everybody who would look at the table again: the commit may have been made.
-            Some(StopReason::Cancelled) => return self.cancelled(on, ordinal).await,
-            // Whoever works on the run now looks at the table first.
-            Some(StopReason::LeaseLost) => {
-                self.end(on, ordinal, Some("cancelled".to_owned())).await?;
-                return Ok(Step::Dropped);
-            }
-            Some(StopReason::Shutdown) => {
-                self.end(on, ordinal, None).await?;
-                return Ok(Step::Released);
-            }
-            None => {}
-        }
-        let used = self.attempts_used(on).await?;
-        match self.commit_in_doubt(on, used).await? {
-            Some(Step::LookAgain) => {
-                self.end(on, ordinal, Some(format!("{error}; its commit is in the table"))).await?;
-                return Ok(Step::LookAgain);
-            }
-            Some(later) => {
-                self.end(on, ordinal, Some(error.to_string())).await?;
-                return Ok(later);
-            }
-            None => {}
-        }
-        match retry::after(error, used, jitter()) {
-            Next::Again { after, because } => {
-                let pause_ms = after.as_millis();
-                warn!(%ordinal, error = because.message, pause_ms, "the attempt broke, another follows");
-                self.end(on, ordinal, Some(because.message)).await?;
-                Ok(Step::Later(after))
-            }
-            Next::LookAgain { because } => {
-                self.end(on, ordinal, Some(because.message)).await?;
-                Ok(Step::LookAgain)
-            }
-            Next::Stop(failure) => {
-                let end = AttemptEnd { ordinal, error: Some(failure.message.clone()) };
-                self.stop(on, &failure, &live.totals(), Some(end)).await
-            }
-        }
+    /// The attempts of the run before this one.
+    async fn earlier(&self, on: &Assignment, ordinal: Ordinal) -> Result<Vec<AttemptRecord>, StoreError> {
+        let mut attempts = self.control.store.read(&on.run.scope).await?.attempts(on.run.id).await?;
+        attempts.retain(|attempt| attempt.ordinal < ordinal);
+        Ok(attempts)
     }
 
-    /// Leaves a run that was closed because its flow was deleted, with its record corrected if the attempt has committed
-    /// all the same. When the lake does not answer now, `reconcile.rs` asks again.
-    async fn cancelled(&self, on: &Assignment, ordinal: Ordinal) -> Result<Step, CommandError> {
-        let mut tx = self.control.store.read(&on.run.scope).await?;
-        let pending = tx.pending(on.flow.id, &on.data_set.id).await?;
-        drop(tx);
-        if pending.iter().any(|row| row.ordinal == ordinal)
-            && let Ok(table) = self.control.ports.executor.applied(on.location(), &on.app_id()).await
-            && let Finding::Unsettled(pending) = self.control.look(on, table).await?
-        {
-            return self.settle_left_behind(on, *pending).await;
+    async fn end(&self, on: &Assignment, end: AttemptEnd) -> Result<(), StoreError> {
+        if let Some(retry) = end.retry {
+            counter!("headwaters_retries_total", "retry" => retry.name()).increment(1);
         }
-        self.end(on, ordinal, Some("cancelled".to_owned())).await?;
-        Ok(Step::Dropped)
-    }
-
-    /// What to do first when an attempt broke after its offset became pending: its commit may have been made, and a run
-    /// is never closed as failed before the table was asked. None when there is no doubt.
-    async fn commit_in_doubt(&self, on: &Assignment, used: u32) -> Result<Option<Step>, CommandError> {
-        let mut tx = self.control.store.read(&on.run.scope).await?;
-        let pending = tx.pending(on.flow.id, &on.data_set.id).await?;
-        drop(tx);
-        if pending.iter().all(|row| row.run != on.run.id) {
-            return Ok(None);
-        }
-        let Ok(table) = self.control.ports.executor.applied(on.location(), &on.app_id()).await else {
-            return Ok(Some(Step::Later(retry::pause(used, 1.0))));
-        };
-        let finding = self.control.look(on, table).await?;
-        Ok(matches!(finding, Finding::Unsettled(_)).then_some(Step::LookAgain))
-    }
-
-    /// Closes the run as failed.
-    async fn stop(
-        &self,
-        on: &Assignment,
-        failure: &Failure,
-        so_far: &Totals,
-        attempt: Option<AttemptEnd>,
-    ) -> Result<Step, CommandError> {
-        warn!(error = failure.message, "the run can not be brought to its end");
-        let ended = attempt.clone();
-        match self.control.settle_failure(&on.closing(), &self.owner, failure, so_far, attempt).await {
-            Ok(()) => Ok(Step::Settled(RunStatus::Failed)),
-            // It was closed, or taken over, by somebody else meanwhile: only our attempt has failed.
-            Err(StoreError::Outdated(_) | StoreError::LeaseLost(_)) => {
-                if let Some(AttemptEnd { ordinal, error }) = ended {
-                    self.end(on, ordinal, error).await?;
-                }
-                Ok(Step::Dropped)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn attempts_used(&self, on: &Assignment) -> Result<u32, StoreError> {
-        Ok(retry::used(&self.control.store.read(&on.run.scope).await?.attempts(on.run.id).await?))
-    }
-
-    async fn end(&self, on: &Assignment, ordinal: Ordinal, error: Option<String>) -> Result<(), StoreError> {
         let mut tx = self.control.store.write(&on.run.scope).await?;
-        tx.end_attempt(on.flow.id, &AttemptEnd { ordinal, error }, self.control.clock.now_ms()).await?;
+        tx.end_attempt(on.flow.id, &end, self.control.clock.now_ms()).await?;
+        show_another_attempt(&mut tx, &on.run).await?;
         tx.commit().await
     }
 }
@@ -376,17 +346,8 @@ impl From<StoreError> for Broken {
     }
 }
 
-fn count(totals: &Totals) {
-    counter!("headwaters_rows_in_total").increment(totals.rows_in);
-    counter!("headwaters_rows_out_total").increment(totals.rows_out);
-    counter!("headwaters_rows_rejected_total").increment(totals.rows_rejected);
-    counter!("headwaters_bytes_in_total").increment(totals.bytes_in);
-    counter!("headwaters_bytes_out_total").increment(totals.bytes_out);
-}
-
-/// A fraction between 0 and 1.
-fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    // Without random bits the pause is the longest one, which does no harm.
-    aws_lc_rs::rand::fill(&mut bytes).map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+/// The end of the attempt that is under way, as nothing had broken it.
+fn ended(live: &LiveRun, ordinal: Ordinal) -> AttemptEnd {
+    let Tracked { rows_in, server, .. } = live.attempt();
+    AttemptEnd { rows_in, server, ..AttemptEnd::of(ordinal) }
 }

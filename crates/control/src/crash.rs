@@ -8,7 +8,7 @@ use headwaters_model::crash::CrashPoint;
 /// Passes a crash point.
 pub(crate) fn point(at: CrashPoint) {
     #[cfg(feature = "crash-points")]
-    if armed() == Some(at) {
+    if armed().is_some_and(|armed| armed.is_due(at)) {
         std::process::abort();
     }
     #[cfg(not(feature = "crash-points"))]
@@ -20,8 +20,8 @@ pub(crate) fn point(at: CrashPoint) {
     clippy::disallowed_methods,
     reason = "a crash point is armed for one process by its parent, and is no setting"
 )]
-fn armed() -> Option<CrashPoint> {
-    static ARMED: std::sync::OnceLock<Option<CrashPoint>> = std::sync::OnceLock::new();
+fn armed() -> Option<&'static headwaters_model::crash::Armed> {
+    static ARMED: std::sync::OnceLock<Option<headwaters_model::crash::Armed>> = std::sync::OnceLock::new();
     let name = || std::env::var(headwaters_model::crash::ENVIRONMENT).ok();
-    *ARMED.get_or_init(|| name().and_then(|name| name.parse().ok()))
+    ARMED.get_or_init(|| name().and_then(|name| name.parse().ok())).as_ref()
 }

@@ -92,7 +92,7 @@ impl std::fmt::Display for Pointer<'_> {
 pub enum Cause {
     /// FLOW-1400-500: a fault of ours.
     Internal,
-    /// FLOW-1400-503: the store is busy, the same call may succeed in a moment.
+    /// FLOW-1400-503: the store is busy or its disk has no room, the same call may succeed later.
     Busy,
     /// FLOW-1400-429: as much of it is under way as may be at a time.
     NoTurn,
@@ -334,7 +334,7 @@ impl CommandError {
             Self::Connect(error) => connect_cause(&error.fault().kind),
             Self::Source(error) => source_cause(&error.fault().kind),
             Self::NoTurn { .. } => Cause::NoTurn,
-            Self::Store(error) if error.is_busy() => Cause::Busy,
+            Self::Store(error) if error.is_unavailable() => Cause::Busy,
             Self::Lake(_) | Self::Store(_) | Self::Internal(_) => Cause::Internal,
         }
     }
@@ -344,7 +344,7 @@ impl CommandError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Connect(error) | Self::Source(error) => error.fault().hint.as_deref(),
-            Self::Lake(JobError::Definite(failure) | JobError::Transient(failure)) => failure.hint.as_deref(),
+            Self::Lake(JobError::Definite(failure) | JobError::Transient(failure, _)) => failure.hint.as_deref(),
             Self::Store(error) => error.hint(),
             _ => None,
         }
@@ -375,7 +375,9 @@ pub fn connect_cause(kind: &SourceErrorKind) -> Cause {
 pub fn source_cause(kind: &SourceErrorKind) -> Cause {
     match kind {
         SourceErrorKind::MissingParameter { .. } => Cause::MissingField,
-        SourceErrorKind::InvalidParameter { .. } | SourceErrorKind::UnknownColumn => Cause::InvalidValue,
+        SourceErrorKind::InvalidParameter { .. } | SourceErrorKind::UnknownColumn | SourceErrorKind::DeltaColumn => {
+            Cause::InvalidValue
+        }
         SourceErrorKind::UnknownTable | SourceErrorKind::Privilege => Cause::NoColumns,
         SourceErrorKind::UnknownFilterColumn => Cause::FilterColumn,
         SourceErrorKind::FilterType => Cause::FilterType,

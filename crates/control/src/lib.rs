@@ -11,6 +11,7 @@ mod access;
 mod assignment;
 mod attempt;
 mod audit;
+mod care;
 mod change;
 mod connections;
 mod crash;
@@ -19,6 +20,8 @@ mod document;
 mod error;
 mod flows;
 mod life_cycle;
+mod notify;
+mod patience;
 pub mod ports;
 mod progress;
 mod reconcile;
@@ -31,6 +34,7 @@ mod settle;
 mod shares;
 mod source_connections;
 mod specs;
+mod steps;
 mod target_connections;
 mod turns;
 mod worker;
@@ -46,6 +50,7 @@ pub use self::access::{
     TokenRequest, TokenSubject, Tokens,
 };
 use self::audit::RefusalMeter;
+pub use self::care::CareSettings;
 pub use self::change::Changeable;
 pub use self::connections::{AuthInput, CreateConnection, ExploreRequest, Explored, SpecInput, Surveyed, TestOutcome};
 pub use self::data_sets::CreateDataSet;
@@ -53,11 +58,13 @@ pub use self::document::shaped;
 pub use self::error::{Cause, CommandError, connect_cause, source_cause};
 pub use self::flows::CreateFlow;
 pub use self::life_cycle::{FLOWS_BROUGHT_ALONG_MAX, SOURCES_TAKEN_ALONG_MAX};
+use self::notify::Notifier;
+pub use self::notify::{NOTIFICATION_BYTES_MAX, NOTIFICATIONS_WAITING_MAX, WEBHOOKS_MAX, Webhook};
 use self::ports::{Clock, Executor, Lakes, Sources};
 use self::progress::LiveRuns;
 pub use self::retry::ATTEMPTS_MAX;
 pub use self::runs::{CreateRun, REPEATS_MAX, REPORT_BYTES_MAX, REPORT_ENTRIES_MAX, RUNS_WAITING_MAX, ReportRun};
-pub use self::settings::{Settings, Strict, UnknownStrictRule};
+pub use self::settings::{FailedWindow, Settings, Strict, UnknownFailedWindow, UnknownStrictRule};
 pub use self::shares::{Full, Share, Shares};
 pub use self::source_connections::CreateSourceConnection;
 use self::specs::Specs;
@@ -80,6 +87,7 @@ pub struct Control {
     specs: Specs,
     settings: Arc<Settings>,
     live: LiveRuns,
+    notifier: Notifier,
     refusals: Arc<RefusalMeter>,
     turns: Arc<AllTurns>,
     /// Wakes the worker when there may be something to do at once.
@@ -119,6 +127,7 @@ impl Control {
             turns: Arc::new(AllTurns::new(&settings.turns)),
             settings: Arc::new(settings),
             live: LiveRuns::default(),
+            notifier: Notifier::default(),
             refusals: Arc::default(),
             wake: Arc::default(),
         })

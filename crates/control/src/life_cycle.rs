@@ -26,7 +26,7 @@ use crate::Control;
 use crate::access::Caller;
 use crate::audit::{Deed, note};
 use crate::error::{Cause, CommandError, clipped};
-use crate::scheduler::{first_due_ms, schedule};
+use crate::scheduler::{first_due_ms, is_once, schedule};
 
 /// How many flows are brought along with a source connection whose base changes: all of them in one transaction, while
 /// others who write wait.
@@ -185,9 +185,20 @@ impl Linked for SourceConnection {
         Ok(())
     }
 
-    /// Flows show the base connection of their source: all drafts, or the source would not have another one. There can be
+    /// What a recurring flow has read of one table says nothing of another one: then the table stays. And flows show the base
+    /// connection of their source: all drafts, or the source would not have another one. There can be
     /// [`FLOWS_BROUGHT_ALONG_MAX`] of them.
     async fn follow(tx: &mut Tx, before: &Resource<Self>, after: &Resource<Self>, _: i64) -> Result<(), CommandError> {
+        if before.body.table_name() != after.body.table_name()
+            && let Some(flow) = tx.begun_flow_on_source(after.id).await?
+        {
+            let reason = format!(
+                "the recurring flow {flow} has read part of the table {}, and could not go on with another one: make a new \
+                 source connection and a new flow",
+                clipped(before.body.table_name().unwrap_or_default())
+            );
+            return Err(CommandError::invalid(Cause::InvalidValue, "/params/tableName", reason));
+        }
         if before.body.base_connection_id == after.body.base_connection_id {
             return Ok(());
         }
@@ -243,10 +254,11 @@ impl Linked for Flow {
     /// With the instant at which it is due first.
     async fn put(tx: &mut Tx, new: &Resource<Self>) -> Result<(), CommandError> {
         tx.insert(new).await?;
-        Ok(tx.set_next_due(new.id, first_due_ms(new)).await?)
+        Ok(tx.set_next_due(new.id, first_due_ms(new), new.created.at_ms).await?)
     }
 
-    /// When it is due next depends on its state and its schedule.
+    /// When it is due next depends on its state and its schedule. A flow that runs once does not become one that recurs when it
+    /// has landed its table: the first run of that would land the table again.
     async fn follow(
         tx: &mut Tx,
         before: &Resource<Self>,
@@ -256,8 +268,18 @@ impl Linked for Flow {
         if before.state == after.state && schedule(&before.body) == schedule(&after.body) {
             return Ok(());
         }
+        if is_once(before)
+            && !is_once(after)
+            && let Some(run) = tx.whole_table_run(after.id).await?
+        {
+            let reason = format!(
+                "the run {run} has landed the whole table, or may do so yet, and a recurring flow would land it again: make a \
+                 new flow"
+            );
+            return Err(CommandError::invalid(Cause::StartPassed, "/scheduleParams/frequency", reason));
+        }
         let due_ms = due_after_change(before, after, tx.next_due(after.id).await?, now_ms);
-        Ok(tx.set_next_due(after.id, due_ms).await?)
+        Ok(tx.set_next_due(after.id, due_ms, now_ms).await?)
     }
 
     /// Its runs stay; those that are not over are closed (flow-service.md 16.8). What was noted of its attempts goes,
@@ -302,12 +324,15 @@ fn inherited(id: impl Display, spec: SpecRef, base: Option<InheritedConnection>)
 
 /// When a flow is due after its state or its schedule was changed, milliseconds since 1970.
 ///
-/// A flow that is not enabled is never due. A draft that comes into use is as good as new. Otherwise an instant that has
-/// come and waits for the scheduler keeps its turn, and the flow goes on at the next instant of its schedule; whether
-/// that instant has its run already, as the one of `once` may, is found by the scheduler, which makes no second one.
+/// A flow that is not enabled is never due. A draft that comes into use is as good as new, and so is a flow whose start
+/// had not come. Otherwise an instant that has come and waits for the scheduler, or for the end of a run, keeps its turn,
+/// and the flow goes on at the next instant of its schedule; whether that instant has its run already, as the one of
+/// `once` may, is found by the scheduler, which makes no second one.
 fn due_after_change(before: &Resource<Flow>, after: &Resource<Flow>, due_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+    let not_begun = || schedule(&before.body).is_some_and(|schedule| schedule.start_s > now_ms.div_euclid(1000));
     match (before.state, after.state) {
         (State::Draft, _) => first_due_ms(after),
+        (State::Enabled, State::Enabled) if not_begun() => first_due_ms(after),
         (State::Enabled, State::Enabled) if due_ms.is_some_and(|due_ms| due_ms <= now_ms) => due_ms,
         (_, State::Enabled) => {
             schedule(&after.body)?.resumes_s(now_ms.div_euclid(1000)).map(|s| s.saturating_mul(1000))

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use headwaters_model::care::{CareLimits, CareReport};
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
 use headwaters_model::id::SpecId;
 use headwaters_model::job::{Committed, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess};
@@ -84,6 +85,37 @@ pub trait Lakes: Send + Sync {
     fn location(&self, org_folder: &str, sandbox: &str, data_set: &str) -> String;
     /// Proves that the lake can be written.
     fn probe(&self) -> BoxFuture<'_, Result<(), JobError>>;
+    /// Looks after a table, if there is one: rows and marks stay as they are. May be called for one table several times at
+    /// once, and beside runs that land into it.
+    fn care<'a>(&'a self, location: &'a str, limits: CareLimits) -> BoxFuture<'a, Result<CareReport, JobError>>;
+}
+
+/// What is posted to a webhook.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Its id, the same in every try.
+    pub id: &'a str,
+    /// The published code of the event.
+    pub event_code: &'a str,
+    /// Base64 of HMAC-SHA-256 over the body, under the webhook's secret.
+    pub signature: &'a str,
+    /// The body, a JSON text.
+    pub body: &'a str,
+}
+
+/// Why a webhook has not taken a delivery: a sentence for the log, without the URL and without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotTaken {
+    /// What it answered, or why it could not be asked.
+    pub reason: String,
+}
+
+/// The way to webhooks.
+pub trait Webhooks: Send + Sync {
+    /// Posts once, and follows no redirect. Only an answer that says success (200 to 299) means that it was taken. The
+    /// call may be dropped before it answers.
+    fn post<'a>(&'a self, url: &'a str, delivery: &'a Delivery<'a>) -> BoxFuture<'a, Result<(), NotTaken>>;
 }
 
 /// The time, so that tests can set it.

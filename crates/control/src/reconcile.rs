@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use headwaters_model::data_set::DataSet;
-use headwaters_model::flow::Flow;
+use headwaters_model::flow::{Flow, RunOptions};
 use headwaters_model::job::{Committed, ReadRequest, RunJob, SourceAccess, Splits, WriteMode};
 use headwaters_model::offset::CommitMark;
-use headwaters_store::{LeftBehind, PendingCommit, StoreError};
+use headwaters_store::{AttemptEnd, LeftBehind, PendingCommit, StoreError};
 use serde_json::Map;
 use tokio::time::sleep;
 use tracing::{error, warn};
@@ -69,6 +69,9 @@ impl Control {
         };
         if table == Some(pending.ordinal) {
             warn!(run = %pending.run, ordinal = %pending.ordinal, "a run was closed without its commit being known");
+            if pending.landed.splits_left > 0 {
+                return self.settle_part(scope, pending, AttemptEnd::of(pending.ordinal)).await;
+            }
             let committed = self.committed_as(&location, pending).await;
             return self.settle_late(scope, pending, &Success::left_behind(pending, committed)).await;
         }
@@ -96,11 +99,14 @@ impl Control {
                 params: Map::new(),
                 secrets: Vec::new(),
             },
-            read: ReadRequest { table: String::new(), columns: None, filter: None, splits: Splits::Auto },
+            read: ReadRequest { table: String::new(), columns: None, filter: None, delta: None, splits: Splits::Auto },
             location: location.to_owned(),
             mode: WriteMode::Append,
             mark: mark.clone(),
             batch: Some(pending.facts.batch.clone()),
+            options: RunOptions::default(),
+            resume: None,
+            readers_max: None,
         };
         self.ports.executor.commit(&job, &pending.landed, &mark).await.unwrap_or(unknown)
     }

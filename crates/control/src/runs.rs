@@ -7,17 +7,16 @@ mod repeat;
 mod report;
 mod window;
 
-use headwaters_model::job::Totals;
-use headwaters_model::metrics::RunRecord;
 use headwaters_model::page::{ListQuery, Page};
 use headwaters_model::resource::Document;
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::run::Run;
 use headwaters_store::StoreError;
 
 pub use self::commands::{CreateRun, ReportRun};
 pub use self::on_demand::RUNS_WAITING_MAX;
 pub use self::repeat::REPEATS_MAX;
 pub use self::report::{REPORT_BYTES_MAX, REPORT_ENTRIES_MAX};
+pub(crate) use self::window::Covered;
 use crate::Control;
 use crate::access::Caller;
 use crate::error::CommandError;
@@ -36,13 +35,12 @@ impl Control {
     }
 
     fn with_live_counters(&self, mut document: Document<Run>) -> Result<Document<Run>, CommandError> {
-        let Some(totals) = self.live.totals(document.id).filter(|totals| *totals != Totals::default()) else {
+        if self.live.totals(document.id).is_none() {
             return Ok(document);
-        };
-        let run: Run = document.read().map_err(|error| unreadable(&document, error))?;
-        if let (RunStatus::InProgress, Some(started_at_ms)) = (run.status(), run.started_at_ms()) {
-            let RunRecord { metrics, activities } = RunRecord::in_progress(started_at_ms, &totals);
-            let fresher = [("metrics".to_owned(), metrics), ("activities".to_owned(), activities.into())];
+        }
+        let mut run: Run = document.read().map_err(|error| unreadable(&document, error))?;
+        if self.show_live(document.id, &mut run) {
+            let fresher = [("metrics".to_owned(), run.metrics)];
             document.set(fresher).map_err(|error| unreadable(&document, error))?;
         }
         Ok(document)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use headwaters_model::etag::Matching;
 use headwaters_model::schedule::{INTERVAL_MINUTES_MIN, START_GRACE_S};
 
+use crate::care::CareSettings;
 use crate::turns::TurnLimits;
 
 /// What can be set, with the documented defaults.
@@ -21,10 +22,17 @@ pub struct Settings {
     pub start_grace: Duration,
     /// `flows.interval_minutes_min`: the smallest interval of a flow that counts in minutes (flow-service.md 16.4).
     pub interval_minutes_min: i64,
+    /// `flows.window_lag_seconds`: how far the end of a recurring run's window is held back from the source's own clock
+    /// (mysql-sources.md 13).
+    pub window_lag: Duration,
+    /// `flows.failed_window`: what becomes of the window of a scheduled run that failed (flow-service.md 16.6).
+    pub failed_window: FailedWindow,
     /// `runs.on_demand_for_recurring`: flows that run by themselves run on demand too (flow-service.md 17.5).
     pub on_demand_for_recurring: bool,
     /// `runs.allow_without_params`: a run on demand without a window reads the whole table (flow-service.md 17.5).
     pub allow_without_params: bool,
+    /// How the tables in the lake are looked after.
+    pub care: CareSettings,
     /// What callers may have under way at a time.
     pub turns: TurnLimits,
     /// How many runs this process works on at once.
@@ -47,8 +55,11 @@ impl Default for Settings {
             create_unknown_data_sets: false,
             start_grace: Duration::from_secs(START_GRACE_S.unsigned_abs()),
             interval_minutes_min: INTERVAL_MINUTES_MIN,
+            window_lag: Duration::from_secs(WINDOW_LAG_SECONDS),
+            failed_window: FailedWindow::default(),
             on_demand_for_recurring: false,
             allow_without_params: false,
+            care: CareSettings::default(),
             turns: TurnLimits::default(),
             runs_at_once: RUNS_AT_ONCE,
             lease: Duration::from_secs(LEASE_SECONDS),
@@ -59,12 +70,42 @@ impl Default for Settings {
     }
 }
 
+/// How far the end of a window is held back by default.
+const WINDOW_LAG_SECONDS: u64 = 60;
 /// How many runs a process works on at once.
 const RUNS_AT_ONCE: usize = 2;
 /// For how long a claim holds without a heartbeat; a heartbeat comes every third of it.
 const LEASE_SECONDS: u64 = 15;
 /// How long runs may go on after the order to shut down.
 const DRAIN_SECONDS: u64 = 10;
+
+/// What becomes of the window of a scheduled run that failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FailedWindow {
+    /// The next scheduled run begins where the last successful one ended, so that nothing is lost.
+    #[default]
+    Reread,
+    /// The next scheduled run begins where the failed one would have ended, as on the hosted platform; what is in between
+    /// is read by a re-trigger only.
+    Skip,
+}
+
+/// A value that `flows.failed_window` does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("flows.failed_window is reread or skip, not: {0}")]
+pub struct UnknownFailedWindow(String);
+
+impl FromStr for FailedWindow {
+    type Err = UnknownFailedWindow;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFailedWindow> {
+        match name {
+            "reread" => Ok(Self::Reread),
+            "skip" => Ok(Self::Skip),
+            other => Err(UnknownFailedWindow(other.to_owned())),
+        }
+    }
+}
 
 /// The strict switches of flow-service.md, all off by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,5 +180,12 @@ mod tests {
             "etag".parse::<Strict>().unwrap_err().to_string(),
             "api.strict knows sandbox, if_match, content_type, run_body, transformations and all, not: etag"
         );
+    }
+
+    #[test]
+    fn a_failed_window_is_read_again_or_skipped() {
+        assert_eq!("reread".parse(), Ok(FailedWindow::Reread));
+        assert_eq!("skip".parse(), Ok(FailedWindow::Skip));
+        assert_eq!("Skip".parse::<FailedWindow>(), Err(UnknownFailedWindow("Skip".to_owned())));
     }
 }

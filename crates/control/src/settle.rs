@@ -4,22 +4,34 @@
 //! exactly if the table holds its commit (or it read no rows), whatever became of its worker, its lease or its flow
 //! meanwhile.
 
+use std::time::Duration;
+
 use headwaters_model::account::Actor;
 use headwaters_model::batch::{Batch, BatchError, BatchStatus};
 use headwaters_model::flow::Flow;
-use headwaters_model::id::{BatchId, DataSetId};
+use headwaters_model::id::{BatchId, DataSetId, PlanId};
 use headwaters_model::job::{Committed, Failure, Landed, Stage, Totals};
-use headwaters_model::metrics::{Ended, RunFacts, RunRecord, failure_code};
+use headwaters_model::metrics::{Ended, RunFacts, RunRecord, Window, failure_code, show_attempts};
 use headwaters_model::resource::{Kind as _, Resource, ResourceRef, State};
 use headwaters_model::run::Run;
 use headwaters_model::sandbox::Scope;
+use headwaters_model::window::Windowed;
 use headwaters_store::{AttemptEnd, Outdated, PendingCommit, Promotion, Settlement, StoreError, Tx};
+use metrics::{counter, histogram};
 use tracing::info;
 
 use crate::Control;
 use crate::access::Caller;
+use crate::attempt::Skip;
 use crate::audit::{Deed, note};
 use crate::error::CommandError;
+use crate::notify::Fact;
+use crate::progress::attempts_shown;
+use crate::scheduler::is_once;
+
+/// What a run says of itself whose window was skipped.
+const SKIPPED: &str =
+    "the next run of the schedule goes on behind the window of this one: repeat this run to read what lies in it";
 
 /// What a successful attempt has to tell.
 pub(crate) struct Success<'a> {
@@ -28,6 +40,25 @@ pub(crate) struct Success<'a> {
     pub(crate) committed: Committed,
     pub(crate) promotion: Promotion,
     pub(crate) attempt: AttemptEnd,
+}
+
+/// What a run has to tell that broke for good.
+pub(crate) struct Broke<'a> {
+    pub(crate) failure: &'a Failure,
+    /// The counters of its last attempt.
+    pub(crate) so_far: Totals,
+    /// What a person should know, one sentence each.
+    pub(crate) notes: Vec<String>,
+    pub(crate) attempt: Option<AttemptEnd>,
+    /// What it was about to read that the next run of the schedule is not to read.
+    pub(crate) skip: Option<Skip>,
+}
+
+impl<'a> Broke<'a> {
+    /// A run that broke before it began to read.
+    pub(crate) fn early(failure: &'a Failure) -> Self {
+        Self { failure, so_far: Totals::default(), notes: Vec::new(), attempt: None, skip: None }
+    }
 }
 
 /// A run that is being closed, with all that its record tells; its flow may be gone.
@@ -46,7 +77,7 @@ impl<'a> Success<'a> {
             landed_at_ms: pending.landed_at_ms,
             committed,
             promotion: Promotion::Table(Some(pending.ordinal)),
-            attempt: AttemptEnd { ordinal: pending.ordinal, error: None },
+            attempt: AttemptEnd { rows_in: pending.landed.totals.rows_in, ..AttemptEnd::of(pending.ordinal) },
         }
     }
 }
@@ -98,7 +129,9 @@ impl Control {
     async fn write_success(&self, on: &Closing, success: &Success<'_>, landed: &Landed) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
         let ended = Ended { landed_at_ms: success.landed_at_ms, completed_at_ms: now_ms };
-        let record = RunRecord::success(&on.facts, landed, ended);
+        let mut landed = landed.clone();
+        landed.add(self.visible(&on.run).await?.0);
+        let record = RunRecord::success(&on.facts, &landed, ended);
         let body = Batch {
             status: BatchStatus::Success,
             table_version: success.committed.version,
@@ -108,9 +141,23 @@ impl Control {
             ..batch_of(on, now_ms)
         };
         let batch = (landed.totals.rows_in > 0).then(|| batch_resource(on, body, now_ms));
-        let end =
-            End { record, owner: None, promotion: success.promotion.clone(), attempt: Some(success.attempt.clone()) };
-        self.settle(on, end, batch.as_ref()).await
+        let end = End {
+            record,
+            owner: None,
+            promotion: success.promotion.clone(),
+            windowed: None,
+            finished: success.landed.part.as_ref().map(|part| part.plan.id),
+            attempt: Some(success.attempt.clone()),
+        };
+        self.settle(on, end, batch.as_ref()).await?;
+        // Here and nowhere else, so that rows count once, whoever finds their commit.
+        if success.promotion != Promotion::Unchanged {
+            count(&success.landed.totals);
+        }
+        if let (true, Some(window)) = (success.landed.reached.is_some(), on.facts.window) {
+            count_lag(window, now_ms);
+        }
+        Ok(())
     }
 
     /// Closes a run that broke for good, while the lease is ours. Fails with [`StoreError::LeaseLost`] otherwise.
@@ -118,20 +165,72 @@ impl Control {
         &self,
         on: &Closing,
         owner: &str,
-        failure: &Failure,
-        so_far: &Totals,
-        attempt: Option<AttemptEnd>,
+        Broke { failure, so_far, mut notes, attempt, skip }: Broke<'_>,
     ) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
-        let read = (so_far.rows_in > 0).then_some(so_far);
+        let (visible, commits) = self.visible(&on.run).await?;
+        notes.extend(visible_in(visible.totals.rows_out, commits));
+        let skip = match skip {
+            Some(skip) if commits == 0 && !self.part_may_come(on).await? => Some(skip),
+            _ => None,
+        };
+        notes.extend(skip.as_ref().map(|_| SKIPPED.to_owned()));
+        let so_far = if so_far.rows_in < visible.totals.rows_in { visible.totals } else { so_far };
+        let read = (so_far.rows_in > 0).then_some(&so_far);
         let ended = Ended { landed_at_ms: now_ms, completed_at_ms: now_ms };
-        let record = RunRecord::failed(&on.facts, failure, read, &[], ended);
+        let record = RunRecord::failed(&on.facts, failure, read, &visible, &notes, ended);
         let error = BatchError { code: failure_code(failure.stage).to_owned(), description: failure.message.clone() };
-        let body = Batch { totals: *so_far, errors: vec![error], ..batch_of(on, now_ms) };
+        let body = Batch { totals: so_far, files: visible.files, errors: vec![error], ..batch_of(on, now_ms) };
         let batch = read.map(|_| batch_resource(on, body, now_ms));
         // Whatever is pending stays pending: a commit that is still under way may yet be made.
-        let end = End { record, owner: Some(owner), promotion: Promotion::Unchanged, attempt };
+        let promotion = skip.as_ref().map_or(Promotion::Unchanged, |skip| skip.promotion.clone());
+        let windowed = skip.map(|skip| skip.windowed);
+        let end = End { record, owner: Some(owner), promotion, windowed, finished: None, attempt };
         self.settle(on, end, batch.as_ref()).await
+    }
+
+    /// Settles a commit that holds some key ranges of a run that goes on. A run that was closed meanwhile says that rows of
+    /// it are there; whoever reads the same next goes on with the rest.
+    pub(crate) async fn settle_part(
+        &self,
+        scope: &Scope,
+        pending: &PendingCommit,
+        attempt: AttemptEnd,
+    ) -> Result<(), StoreError> {
+        let now_ms = self.clock.now_ms();
+        let mut tx = self.store.write(scope).await?;
+        let reached = tx.offset(pending.flow, &pending.data_set).await?.and_then(|offset| offset.ordinal);
+        if reached >= Some(pending.ordinal) {
+            info!(run = %pending.run, ordinal = %pending.ordinal, "the commit was settled by somebody else");
+            return Ok(());
+        }
+        tx.promote(pending.flow, &pending.data_set, &Promotion::Table(Some(pending.ordinal)), now_ms).await?;
+        tx.end_attempt(pending.flow, &attempt, now_ms).await?;
+        if let Some(mut run) = tx.get::<Run>(&pending.run).await?.filter(|run| run.body.status().is_final()) {
+            run.body.add_notes(visible_in(pending.landed.totals.rows_out, 1));
+            let expected = run.touch(&Actor::scheduler(), now_ms);
+            tx.replace_reported(&run, &expected).await?;
+        }
+        if tx.get::<Flow>(&pending.flow).await?.is_none() {
+            tx.forget_flow(pending.flow).await?;
+        }
+        tx.commit().await?;
+        count(&pending.landed.totals);
+        Ok(())
+    }
+
+    /// Whether a commit of a part of what a run reads may still be made: its window is in the table in part then.
+    async fn part_may_come(&self, on: &Closing) -> Result<bool, StoreError> {
+        let pending = self.store.read(&on.run.scope).await?.pending(on.run.body.flow_id, &on.data_set).await?;
+        Ok(pending.iter().any(|row| row.run == on.run.id && row.landed.splits_left > 0))
+    }
+
+    /// What a run has made visible before its end, and by how many commits.
+    async fn visible(&self, run: &Resource<Run>) -> Result<(Landed, usize), StoreError> {
+        let parts = self.store.read(&run.scope).await?.partial_commits(run.id).await?;
+        let (mut visible, commits) = (Landed::default(), parts.len());
+        parts.into_iter().for_each(|part| visible.add(part));
+        Ok((visible, commits))
     }
 
     async fn settle(&self, on: &Closing, end: End<'_>, batch: Option<&Resource<Batch>>) -> Result<(), StoreError> {
@@ -139,8 +238,16 @@ impl Control {
         let by = Actor::scheduler();
         let mut run = on.run.clone();
         run.body.record(end.record);
-        let expected = run.touch(&by, now_ms);
+        run.body.show_window(on.facts.window);
         let mut tx = self.store.write(&run.scope).await?;
+        if let (Some(windowed), Promotion::Empty { base, .. }) = (&end.windowed, &end.promotion)
+            && tx.offset(run.body.flow_id, &on.data_set).await?.is_some_and(|offset| offset.ordinal == *base)
+        {
+            tx.keep_window(run.id, windowed).await?;
+        }
+        let ending = end.attempt.as_ref().map(|end| (end, now_ms));
+        show_attempts(&mut run.body.metrics, &attempts_shown(&mut tx, run.id, ending).await?);
+        let expected = run.touch(&by, now_ms);
         let settlement = Settlement {
             run: &run,
             expected: &expected,
@@ -153,8 +260,27 @@ impl Control {
             now_ms,
         };
         tx.settle(settlement).await?;
+        if let Some(plan) = end.finished {
+            tx.finish_plan(plan, run.id).await?;
+        }
+        self.tell(&mut tx, Fact::of_end(run.body.status()), &run).await?;
         tx.commit().await
     }
+}
+
+/// Counts how far behind the rows of a run that moved its flow on were when they became visible.
+fn count_lag(window: Window, now_ms: i64) {
+    let lag_ms = u64::try_from(now_ms.saturating_sub(window.end_ms)).unwrap_or_default();
+    histogram!("headwaters_watermark_lag_seconds").record(Duration::from_millis(lag_ms));
+}
+
+/// Counts what became visible.
+fn count(totals: &Totals) {
+    counter!("headwaters_rows_in_total").increment(totals.rows_in);
+    counter!("headwaters_rows_out_total").increment(totals.rows_out);
+    counter!("headwaters_rows_rejected_total").increment(totals.rows_rejected);
+    counter!("headwaters_bytes_in_total").increment(totals.bytes_in);
+    counter!("headwaters_bytes_out_total").increment(totals.bytes_out);
 }
 
 /// How a run is closed.
@@ -163,7 +289,21 @@ struct End<'a> {
     /// The lease that a failure needs.
     owner: Option<&'a str>,
     promotion: Promotion,
+    /// The window that is the run's own from now on, if the offset moves past it.
+    windowed: Option<Windowed>,
+    /// The plan that is in the table as a whole now.
+    finished: Option<PlanId>,
     attempt: Option<AttemptEnd>,
+}
+
+/// What a person should know of a run that broke for good after some of its rows became visible.
+fn visible_in(rows: u64, commits: usize) -> Option<String> {
+    (commits > 0).then(|| {
+        format!(
+            "{rows} rows of this run are in the data set, by {commits} commits of key ranges: a run that repeats it, or the \
+             next one of a flow that recurs, goes on with the rest"
+        )
+    })
 }
 
 fn batch_of(on: &Closing, now_ms: i64) -> Batch {
@@ -173,7 +313,8 @@ fn batch_of(on: &Closing, now_ms: i64) -> Batch {
         run_id: on.run.id,
         status: BatchStatus::Failed,
         started_at_ms: on.facts.started_at_ms,
-        completed_at_ms: now_ms,
+        // A clock may be set back.
+        completed_at_ms: now_ms.max(on.facts.started_at_ms),
         table_version: None,
         totals: Totals::default(),
         files: Vec::new(),
@@ -208,6 +349,7 @@ impl Control {
             message: format!("the run was cancelled: its flow {} was deleted", flow.id),
             hint: None,
         };
+        let is_once = is_once(flow);
         let now_ms = self.clock.now_ms();
         for mut run in tx.unfinished_runs(flow.id).await? {
             let facts = RunFacts {
@@ -217,15 +359,22 @@ impl Control {
                 target: *target,
                 // A run that breaks while it reads shows no promotion, and so no batch.
                 batch: BatchId::mint(),
-                once: true,
+                once: is_once,
                 window: tx.run_origin(run.id).await?.windowed.map(|windowed| windowed.window),
                 started_at_ms: run.body.started_at_ms().unwrap_or(now_ms),
             };
             let ended = Ended { landed_at_ms: now_ms, completed_at_ms: now_ms };
-            let record = RunRecord::failed(&facts, &failure, None, &[], ended);
+            let parts = tx.partial_commits(run.id).await?;
+            let commits = parts.len();
+            let mut visible = Landed::default();
+            parts.into_iter().for_each(|part| visible.add(part));
+            let notes: Vec<String> = visible_in(visible.totals.rows_out, commits).into_iter().collect();
+            let record = RunRecord::failed(&facts, &failure, None, &visible, &notes, ended);
             run.body.record(record);
+            show_attempts(&mut run.body.metrics, &attempts_shown(tx, run.id, None).await?);
             let expected = run.touch(&Actor::scheduler(), now_ms);
             tx.replace(&run, &expected).await?;
+            self.tell(tx, Fact::Failed, &run).await?;
             note(tx, caller, Deed::Cancel, run.reference(), &run.etag, now_ms).await?;
         }
         Ok(())

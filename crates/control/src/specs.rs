@@ -122,6 +122,11 @@ impl Specs {
         }
     }
 
+    /// Whether runs of flows of this spec are told to webhooks.
+    pub(crate) fn notifies_of_runs(&self, id: SpecId) -> bool {
+        self.find_flow(id).is_some_and(|known| known.spec.notifies_of_runs())
+    }
+
     /// What people call a kind of source, for the names of activities.
     pub(crate) fn label(&self, id: SpecId) -> &str {
         self.find_connection(id).map_or("", |known| known.spec.label())

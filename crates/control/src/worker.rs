@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 use headwaters_model::crash::CrashPoint;
 use headwaters_model::id::RunId;
 use headwaters_model::job::Totals;
-use headwaters_model::metrics::RunRecord;
+use headwaters_model::metrics::show_counters;
 use headwaters_model::run::{Run, RunStatus};
 use headwaters_store::{Claim, StoreError};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
@@ -24,6 +24,7 @@ use crate::attempt::Step;
 use crate::crash;
 use crate::error::CommandError;
 use crate::progress::{LiveRun, StopReason};
+use crate::{notify, steps};
 
 /// How long a run may take to stop once it was told to.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +34,8 @@ const FAULT_PAUSE_MS: i64 = 10_000;
 /// Carries out runs.
 pub struct Worker {
     control: Control,
+    /// Ends the time that runs get after the order to stop.
+    hurry: CancellationToken,
 }
 
 /// How a worker ended.
@@ -47,7 +50,13 @@ impl Worker {
     #[must_use]
     pub fn new(control: Control) -> Self {
         describe_metrics();
-        Self { control }
+        Self { control, hurry: CancellationToken::new() }
+    }
+
+    /// The same with a token that ends the drain time early: runs under way are then cut short at once and handed over.
+    #[must_use]
+    pub fn hurried_by(self, hurry: CancellationToken) -> Self {
+        Self { hurry, ..self }
     }
 
     /// Works until the token is cancelled, then drains: no new claims, runs in progress get the drain time, then they
@@ -58,6 +67,11 @@ impl Worker {
         let mut chores = JoinSet::new();
         chores.spawn(self.control.clone().keep_reconciled());
         chores.spawn(self.control.clone().keep_audit_short());
+        chores.spawn(self.control.clone().keep_cared_for());
+        chores.spawn(self.control.clone().keep_counted());
+        // What ends while the worker drains is told too.
+        let mut telling = JoinSet::new();
+        telling.spawn(self.control.clone().keep_telling());
         while !shutdown.is_cancelled() {
             if let Err(error) = self.fill(&mut runs).await {
                 error!(error = &error as &dyn std::error::Error, "could not look for due runs");
@@ -70,7 +84,9 @@ impl Worker {
             }
         }
         chores.shutdown().await;
-        self.drain(runs).await
+        let exit = self.drain(runs).await;
+        telling.shutdown().await;
+        exit
     }
 
     /// Makes runs of what is due, and claims as many as there is room for.
@@ -81,7 +97,8 @@ impl Worker {
             let lease_ms = millis(control.settings.lease);
             // Every claim has a name of its own: whoever claims a run again, even we, is somebody else.
             let owner = RunId::mint().to_string();
-            let claimed = control.store.claim_run(&owner, control.clock.now_ms(), lease_ms).await?;
+            let in_hand = control.live.runs();
+            let claimed = control.store.claim_run(&owner, &in_hand, control.clock.now_ms(), lease_ms).await?;
             let Some(claim) = claimed else { break };
             crash::point(CrashPoint::Claimed);
             let span = info_span!("run", flow = %claim.run.body.flow_id, run = %claim.run.id);
@@ -97,7 +114,11 @@ impl Worker {
                 log_panic(ended);
             }
         };
-        if timeout(self.control.settings.drain, finish(&mut runs)).await.is_ok() {
+        let in_time = tokio::select! {
+            ended = timeout(self.control.settings.drain, finish(&mut runs)) => ended.is_ok(),
+            () = self.hurry.cancelled() => false,
+        };
+        if in_time || runs.is_empty() {
             return WorkerExit { cut_short: 0 };
         }
         let cut_short = runs.len();
@@ -152,7 +173,9 @@ impl Shift {
 
     async fn work(&self, on: &Assignment, live: &LiveRun) -> Result<(), CommandError> {
         loop {
-            match self.attempt(on, live).await? {
+            let step = self.attempt(on, live).await;
+            counter!("headwaters_attempts_ended_total", "outcome" => outcome(&step)).increment(1);
+            match step? {
                 Step::LookAgain => {}
                 Step::Settled(status) => {
                     counter!("headwaters_runs_total", "outcome" => status.name()).increment(1);
@@ -194,7 +217,8 @@ impl Shift {
                 }
             }
             let now = live.totals();
-            if last_write.elapsed() >= settings.progress_write && now != written {
+            // Between two attempts there is nothing to show.
+            if last_write.elapsed() >= settings.progress_write && now != written && now != Totals::default() {
                 if let Err(error) = self.write_progress(on, now).await {
                     warn!(error = &error as &dyn std::error::Error, "could not write the counters of the run");
                 }
@@ -211,27 +235,73 @@ impl Shift {
         if run.body.status() != RunStatus::InProgress || run.etag != on.run.etag {
             return Ok(());
         }
-        run.body.record(RunRecord::in_progress(on.facts().started_at_ms, &totals));
+        show_counters(&mut run.body.metrics, &totals);
         tx.rewrite(&run).await?;
         tx.commit().await
     }
 }
 
 fn describe_metrics() {
+    steps::describe_metrics();
+    notify::describe_metrics();
     describe_counter!("headwaters_runs_total", "runs that are over, by outcome");
     describe_counter!(
         "headwaters_run_faults_total",
         "times that a run could not be worked on because of a fault of ours"
     );
     describe_gauge!("headwaters_runs_active", "runs in work in this process");
+    describe_gauge!(
+        "headwaters_runs_waiting",
+        "runs whose time has come and that no worker has yet, counted now and then"
+    );
     describe_histogram!("headwaters_run_seconds", Unit::Seconds, "how long a run was in work, one claim at a time");
-    describe_histogram!("headwaters_claim_seconds", Unit::Seconds, "how long a run waited after its instant");
+    describe_histogram!(
+        "headwaters_claim_seconds",
+        Unit::Seconds,
+        "how late a run of a schedule was: from its instant to its first claim"
+    );
+    describe_histogram!(
+        "headwaters_watermark_lag_seconds",
+        Unit::Seconds,
+        "how old the newest rows could be that a run made visible which moved its flow on: from the end of its window to its own"
+    );
     describe_counter!("headwaters_attempts_total", "attempts begun");
-    describe_counter!("headwaters_rows_in_total", "rows read from sources by runs that succeeded");
-    describe_counter!("headwaters_rows_out_total", "rows landed by runs that succeeded");
-    describe_counter!("headwaters_rows_rejected_total", "rows left out by runs that succeeded");
-    describe_counter!("headwaters_bytes_in_total", Unit::Bytes, "bytes read from sources by runs that succeeded");
-    describe_counter!("headwaters_bytes_out_total", Unit::Bytes, "bytes landed by runs that succeeded");
+    describe_counter!(
+        "headwaters_attempts_ended_total",
+        "looks at a run that ended, by outcome: succeeded, failed, retried (after a pause), look_again (at once: a part was \
+         committed, or somebody was faster), cut_short (by an orderly shutdown), dropped (the run is not ours any more), \
+         fault (of ours)"
+    );
+    describe_counter!(
+        "headwaters_retries_total",
+        "attempts that broke and may be tried again, by how that is best done"
+    );
+    describe_counter!(
+        "headwaters_audit_left_out_total",
+        "refusals that were only counted, because too many of one client were recorded"
+    );
+    describe_counter!("headwaters_rows_in_total", "rows read from sources that were made visible, or left out");
+    describe_counter!("headwaters_rows_out_total", "rows made visible");
+    describe_counter!("headwaters_rows_rejected_total", "rows left out of what was made visible");
+    describe_counter!(
+        "headwaters_bytes_in_total",
+        Unit::Bytes,
+        "bytes read from sources for rows that were made visible"
+    );
+    describe_counter!("headwaters_bytes_out_total", Unit::Bytes, "bytes of the files that were made visible");
+}
+
+/// How a look at a run ended, as it is counted.
+fn outcome(step: &Result<Step, CommandError>) -> &'static str {
+    match step {
+        Ok(Step::Settled(RunStatus::Failed)) => "failed",
+        Ok(Step::Settled(_)) => "succeeded",
+        Ok(Step::LookAgain) => "look_again",
+        Ok(Step::Later(_)) => "retried",
+        Ok(Step::Released) => "cut_short",
+        Ok(Step::Dropped) => "dropped",
+        Err(_) => "fault",
+    }
 }
 
 fn note_claim(claim: &Claim, now_ms: i64) {

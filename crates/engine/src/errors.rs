@@ -2,7 +2,7 @@
 
 use headwaters_lake::contract::{LakeError, LakeFault};
 use headwaters_model::job::{Failure, JobError, Stage};
-use headwaters_model::source_error::{SourceError, SourceErrorKind, SourceFault};
+use headwaters_model::source_error::{Retry, SourceError, SourceErrorKind, SourceFault};
 
 /// A failure of the source.
 pub(crate) fn of_source(error: SourceError) -> JobError {
@@ -11,8 +11,12 @@ pub(crate) fn of_source(error: SourceError) -> JobError {
         SourceError::Definite(fault) | SourceError::Transient(fault) if fault.kind == SourceErrorKind::Cancelled => {
             JobError::Cancelled
         }
-        SourceError::Definite(fault) => JobError::Definite(failure(fault)),
-        SourceError::Transient(fault) => JobError::Transient(failure(fault)),
+        // A job may be tried again with other secrets: here the source's word on that counts.
+        SourceError::Definite(fault) if !matches!(fault.retry, Retry::Once(_)) => JobError::Definite(failure(fault)),
+        SourceError::Definite(fault) | SourceError::Transient(fault) => {
+            let retry = fault.retry;
+            JobError::Transient(failure(fault), retry)
+        }
     }
 }
 
@@ -21,12 +25,13 @@ pub(crate) fn of_lake(error: LakeError) -> JobError {
     let failure = |fault: LakeFault| Failure { stage: Stage::Lake, message: fault.message, hint: fault.hint };
     match error {
         LakeError::Definite(fault) => JobError::Definite(failure(fault)),
-        LakeError::Transient(fault) => JobError::Transient(failure(fault)),
+        LakeError::NoRoom(fault) => JobError::Transient(failure(fault), Retry::Later),
+        LakeError::Transient(fault) => JobError::Transient(failure(fault), Retry::Again),
         LakeError::Overtaken { found } => JobError::Overtaken { found },
     }
 }
 
 /// A failure of our own making; another attempt may do better.
 pub(crate) fn broken(message: String) -> JobError {
-    JobError::Transient(Failure { stage: Stage::Data, message, hint: None })
+    JobError::Transient(Failure { stage: Stage::Data, message, hint: None }, Retry::Again)
 }

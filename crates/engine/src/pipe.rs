@@ -8,7 +8,8 @@
 //!
 //! **Invariant.** The files of a split are finished only after its reader has returned `Ok` for it: the totals travel
 //! beside the batches, and an encoder that doesn't get them aborts the writer. The first error is the one that is
-//! reported; it stops all other pipelines, and then no file is left.
+//! reported; it stops all other pipelines, and then no file is left; unless another attempt goes on with the plan: then
+//! finished splits stay, and each is told with its files as soon as they are finished.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,16 +17,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use headwaters_lake::contract::{SplitWriter, Table};
 use headwaters_lake::crash::{CrashPoint, point as crash};
 use headwaters_model::diagnostic::Diagnostics;
-use headwaters_model::job::{JobError, LandedFile, RunEvent, Totals};
+use headwaters_model::job::{JobError, LandedFile, LandedSplit, RunEvent, Totals};
+use headwaters_model::verified::Verified;
 use headwaters_source::contract::{Batch, Split, SplitReader, SplitTotals};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::budget::CHANNEL_BATCHES;
 use crate::errors::{broken, of_lake, of_source};
 use crate::events::Progress;
 use crate::transform::Transform;
+use crate::verify;
+use crate::watched;
 
 /// What all pipelines of a job share.
 #[derive(Clone)]
@@ -33,6 +38,10 @@ pub(crate) struct Line {
     pub(crate) table: Arc<dyn Table>,
     pub(crate) transform: Transform,
     pub(crate) progress: Arc<Progress>,
+    /// Whether finished splits stay when another one breaks.
+    pub(crate) keep: bool,
+    /// Whether each split's files are compared with the server before they are told of.
+    pub(crate) verify: bool,
     /// Stops all of them.
     pub(crate) stop: CancellationToken,
     /// Who encodes a batch that is far over the budget (a row of many megabytes) does so alone.
@@ -46,6 +55,18 @@ pub(crate) struct Line {
 pub(crate) struct Read {
     pub(crate) files: Vec<LandedFile>,
     pub(crate) diagnostics: Diagnostics,
+    /// What was compared with the server, where that was asked for.
+    pub(crate) verified: Option<Verified>,
+}
+
+impl Read {
+    fn add(&mut self, part: Self) {
+        self.files.extend(part.files);
+        self.diagnostics.merge(part.diagnostics);
+        if let Some(verified) = part.verified {
+            self.verified.get_or_insert_default().add(verified);
+        }
+    }
 }
 
 /// A split on its way from reader to encoder.
@@ -58,21 +79,16 @@ struct Feed {
 
 type Queue = Arc<Mutex<VecDeque<Split>>>;
 
-/// Reads all splits with all readers.
-pub(crate) async fn run(
-    line: Line,
-    mut splits: Vec<Split>,
-    readers: Vec<Box<dyn SplitReader>>,
-) -> Result<Read, JobError> {
-    splits.sort_by_key(|split| std::cmp::Reverse(split.rows_estimate));
+/// Reads all splits, in this order, with all readers.
+pub(crate) async fn run(line: Line, splits: Vec<Split>, readers: Vec<Box<dyn SplitReader>>) -> Result<Read, JobError> {
     let queue: Queue = Arc::new(Mutex::new(splits.into()));
 
     let mut tasks: JoinSet<(Read, Result<(), JobError>)> = JoinSet::new();
     for reader in readers {
         let (feeds, fed) = mpsc::channel(1);
         let read = read_splits(reader, queue.clone(), feeds, line.stop.clone());
-        tasks.spawn(async move { (Read::default(), read.await) });
-        tasks.spawn(land_splits(line.clone(), fed));
+        tasks.spawn(async move { (Read::default(), read.await) }.in_current_span());
+        tasks.spawn(land_splits(line.clone(), fed).in_current_span());
     }
 
     let mut all = Read::default();
@@ -81,8 +97,7 @@ pub(crate) async fn run(
         let (part, result) = joined.unwrap_or_else(|error| {
             (Read::default(), Err(broken(format!("a part of the run broke, which is a defect: {error}"))))
         });
-        all.files.extend(part.files);
-        all.diagnostics.merge(part.diagnostics);
+        all.add(part);
         if let Err(error) = result {
             line.stop.cancel();
             first_error = Some(first_error.map_or(error.clone(), |first| worse(first, error)));
@@ -93,6 +108,7 @@ pub(crate) async fn run(
     }
     match first_error {
         None => Ok(all),
+        Some(error) if line.keep => Err(error),
         Some(error) => {
             line.table.discard(all.files).await;
             Err(error)
@@ -122,7 +138,7 @@ async fn read_splits(
             result = Err(JobError::Cancelled);
             break;
         }
-        match reader.read(&split, &batches).await {
+        match watched::read(split.index, reader.read(&split, &batches)).await {
             Ok(read) => {
                 let _ = done.send(read);
             }
@@ -153,11 +169,8 @@ fn next(queue: &Queue) -> Option<Split> {
 async fn land_splits(line: Line, mut feeds: mpsc::Receiver<Feed>) -> (Read, Result<(), JobError>) {
     let mut landed = Read::default();
     while let Some(feed) = feeds.recv().await {
-        match land_split(&line, feed).await {
-            Ok(part) => {
-                landed.files.extend(part.files);
-                landed.diagnostics.merge(part.diagnostics);
-            }
+        match watched::land(feed.split, land_split(&line, feed)).await {
+            Ok(part) => landed.add(part),
             Err(error) => {
                 line.stop.cancel();
                 return (landed, Err(error));
@@ -191,6 +204,13 @@ async fn land_split(line: &Line, mut feed: Feed) -> Result<Read, JobError> {
         )));
     }
     let files = writer.finish().await.map_err(of_lake)?;
+    let verified = match verify(line, &files, &totals).await {
+        Ok(verified) => verified,
+        Err(error) => {
+            line.table.discard(files).await;
+            return Err(error);
+        }
+    };
     crash(CrashPoint::PartlyLanded);
 
     let part = Totals {
@@ -201,8 +221,26 @@ async fn land_split(line: &Line, mut feed: Feed) -> Result<Read, JobError> {
         bytes_out: files.iter().map(|file| file.size_bytes).sum(),
     };
     line.progress.add(part);
-    line.progress.tell(RunEvent::SplitLanded { split: feed.split, rows }).await;
-    Ok(Read { files, diagnostics: totals.diagnostics })
+    let whole =
+        Totals { rows_in: rows + totals.rows_rejected, bytes_in: totals.bytes_in.max(arrived.bytes_in), ..part };
+    let told = LandedSplit {
+        split: feed.split,
+        files: files.clone(),
+        totals: whole,
+        diagnostics: totals.diagnostics.clone(),
+        verified: verified.clone(),
+    };
+    line.progress.tell(RunEvent::SplitLanded(told)).await;
+    Ok(Read { files, diagnostics: totals.diagnostics, verified })
+}
+
+/// Compares the files of a split with what the server says of its rows.
+async fn verify(line: &Line, files: &[LandedFile], totals: &SplitTotals) -> Result<Option<Verified>, JobError> {
+    match (&totals.checksums, line.verify) {
+        (_, false) => Ok(None),
+        (None, true) => Ok(Some(Verified::unseen(verify::NOT_SHOWN_TWICE))),
+        (Some(sums), true) => verify::check(line.table.as_ref(), files, sums, totals.rows_rejected).await.map(Some),
+    }
 }
 
 /// Writes batches until the reader has no more; returns what arrived.

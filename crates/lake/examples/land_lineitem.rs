@@ -13,6 +13,7 @@ use arrow_array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatc
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use headwaters_lake::contract::WriteLimits;
 use headwaters_lake::registry;
+use headwaters_model::flow::SchemaChange;
 use headwaters_model::job::{Landed, WriteMode};
 use headwaters_model::offset::{CommitMark, Ordinal};
 
@@ -49,7 +50,7 @@ async fn run(folder: String, rows: usize, writers: usize) -> Result<(), Box<dyn 
     let lake = registry::delta(WriteLimits::default());
     let schema: SchemaRef = Arc::new(schema());
     let start = Instant::now();
-    let table = lake.open(&location, &schema, WriteMode::Overwrite).await?;
+    let table = lake.open(&location, &schema, WriteMode::Overwrite, SchemaChange::Evolve).await?;
     let per_writer = rows / writers.max(1);
     let mut tasks = Vec::new();
     for index in 0..writers.max(1) {

@@ -9,7 +9,7 @@ pub use headwaters_model::crash::CrashPoint;
 #[inline]
 pub fn point(at: CrashPoint) {
     #[cfg(feature = "crash-points")]
-    if armed() == Some(at) {
+    if armed().is_some_and(|armed| armed.is_due(at)) {
         std::process::abort();
     }
     #[cfg(not(feature = "crash-points"))]
@@ -18,8 +18,8 @@ pub fn point(at: CrashPoint) {
 
 #[cfg(feature = "crash-points")]
 #[expect(clippy::disallowed_methods, reason = "not a setting: only builds for tests have it")]
-fn armed() -> Option<CrashPoint> {
-    static ARMED: std::sync::OnceLock<Option<CrashPoint>> = std::sync::OnceLock::new();
+fn armed() -> Option<&'static headwaters_model::crash::Armed> {
+    static ARMED: std::sync::OnceLock<Option<headwaters_model::crash::Armed>> = std::sync::OnceLock::new();
     let name = || std::env::var(headwaters_model::crash::ENVIRONMENT).ok();
-    *ARMED.get_or_init(|| name().and_then(|name| name.parse().ok()))
+    ARMED.get_or_init(|| name().and_then(|name| name.parse().ok())).as_ref()
 }

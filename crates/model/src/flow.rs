@@ -1,8 +1,11 @@
 //! Flows: from which source into which target, when, and how (flow-service.md 16).
 
+mod options;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use self::options::{COMMIT_PER_SPLIT, CONSISTENCY, Consistency, RunOptions, SCHEMA_CHANGE, SchemaChange, VERIFY};
 use crate::id::{FlowId, RunId, SourceConnectionId, TargetConnectionId};
 use crate::resource::{Collection, Kind, LastOperation};
 use crate::run::RunStatus;
@@ -128,6 +131,12 @@ impl Flow {
                 json!({ "op": "add", "path": "/transformations/-", "value": entry })
             }
         }
+    }
+
+    /// How its runs read and land.
+    #[must_use]
+    pub fn run_options(&self) -> RunOptions {
+        RunOptions::of(self.options.as_ref())
     }
 
     /// The share of bad rows, in percent, below which a run still succeeds (flow-service.md 16.5).

@@ -75,6 +75,8 @@ ids! {
     FlowId;
     /// Names one run of a flow; its attempts are told apart by their ordinals.
     RunId;
+    /// Names a plan that several attempts go on with.
+    PlanId;
     /// Names a connection spec or a flow spec; the built-in ones are fixed by the published catalogue.
     SpecId;
     /// Names a sandbox of an organisation.

@@ -5,6 +5,8 @@
 
 pub mod account;
 pub mod batch;
+pub mod care;
+pub mod checksum;
 pub mod connection;
 pub mod crash;
 pub mod data_set;
@@ -31,4 +33,6 @@ pub mod source_connection;
 pub mod source_error;
 pub mod spec;
 pub mod target_connection;
+pub mod verified;
+pub mod watermark;
 pub mod window;

@@ -2,7 +2,8 @@
 //!
 //! Pure functions from what a run did to what is shown of it. A key is absent when its value is unknown, never 0.
 //!
-//! **Invariant.** `inputRecordCount = outputRecordCount + failedRecordCount`, `outputRecordCount = createdRecordCount`.
+//! **Invariant.** Of a run that ended well `inputRecordCount = outputRecordCount + failedRecordCount`, and
+//! `outputRecordCount = createdRecordCount`: rows are only ever added, and a row that was read is landed or rejected.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,12 +11,18 @@ use serde_json::{Value, json};
 use crate::diagnostic::Diagnostics;
 use crate::id::{BatchId, RunId, SourceConnectionId, TargetConnectionId};
 use crate::job::{Failure, Landed, Stage, Totals};
+use crate::offset::Ordinal;
 use crate::run::RunStatus;
 
 /// The id of the copy activity, the same in every record.
 pub const COPY_ACTIVITY: &str = "4f008a00-3a04-11eb-adc1-0242ac120002";
 /// The id of the promotion activity, the same in every record.
 pub const PROMOTION_ACTIVITY: &str = "37b34f84-1ada-11eb-adc1-0242ac120002";
+
+/// The code of rows that could not be ingested, within the errors of a promotion (flow-service.md 17.4).
+const BAD_ROWS: &str = "INGEST-1212-400";
+/// How many attempts a record shows: the latest.
+pub const ATTEMPTS_SHOWN_MAX: usize = 20;
 
 /// What a run shows of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +74,51 @@ pub struct Ended {
     pub completed_at_ms: i64,
 }
 
+impl Ended {
+    /// The same for a run that began then: a clock that was set back meanwhile makes no run end before it began.
+    fn after(self, started_at_ms: i64) -> Self {
+        let landed_at_ms = self.landed_at_ms.max(started_at_ms);
+        Self { landed_at_ms, completed_at_ms: self.completed_at_ms.max(landed_at_ms) }
+    }
+}
+
+/// One attempt of a run, as its record shows it (product.md, "Additions to the wire").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownAttempt {
+    /// Its number in the flow.
+    pub ordinal: Ordinal,
+    /// When it began, milliseconds since 1970.
+    #[serde(rename = "startedAtUTC")]
+    pub started_at_ms: i64,
+    /// When it ended, milliseconds since 1970; none while it is at work, and of one that died with its process.
+    #[serde(rename = "completedAtUTC", skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<i64>,
+    /// Why it broke.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Shows in the metrics of a run how far it has got, and leaves all else as it is.
+pub fn show_counters(metrics: &mut Value, so_far: &Totals) {
+    let Some(metrics) = metrics.as_object_mut() else { return };
+    let sizes = json!({ "inputBytes": so_far.bytes_in, "outputBytes": so_far.bytes_out });
+    metrics.insert("sizeSummary".to_owned(), sizes);
+    metrics.insert("recordSummary".to_owned(), json!({ "inputRecordCount": so_far.rows_in }));
+}
+
+/// Shows the attempts of a run, the oldest first, where they tell something: more than one, or one that broke.
+pub fn show_attempts(metrics: &mut Value, attempts: &[ShownAttempt]) {
+    if attempts.len() < 2 && attempts.iter().all(|attempt| attempt.error.is_none()) {
+        return;
+    }
+    let Some(summary) = metrics.get_mut("statusSummary").and_then(Value::as_object_mut) else { return };
+    let extensions = summary.entry("extensions").or_insert_with(|| json!({}));
+    if let Some(extensions) = extensions.as_object_mut() {
+        let latest = &attempts[attempts.len().saturating_sub(ATTEMPTS_SHOWN_MAX)..];
+        extensions.insert("attempts".to_owned(), json!(latest));
+    }
+}
+
 /// The code of a run's error (flow-service.md 17.4).
 #[must_use]
 pub const fn failure_code(stage: Stage) -> &'static str {
@@ -98,14 +150,14 @@ impl RunRecord {
     #[must_use]
     pub fn in_progress(started_at_ms: i64, so_far: &Totals) -> Self {
         let mut record = Self::begun(started_at_ms);
-        record.metrics["sizeSummary"] = json!({ "inputBytes": so_far.bytes_in, "outputBytes": so_far.bytes_out });
-        record.metrics["recordSummary"] = json!({ "inputRecordCount": so_far.rows_in });
+        show_counters(&mut record.metrics, so_far);
         record
     }
 
     /// A run that ended well: without a promotion when there were no rows.
     #[must_use]
     pub fn success(facts: &RunFacts, landed: &Landed, ended: Ended) -> Self {
+        let ended = ended.after(facts.started_at_ms);
         if landed.totals.rows_in == 0 {
             return Self::no_rows(facts, &landed.notes, ended);
         }
@@ -127,15 +179,18 @@ impl RunRecord {
         Self { metrics, activities: vec![copied, promotion_succeeded(facts, landed, &errors, ended)] }
     }
 
-    /// A run that broke. `so_far` are the counters of its last attempt, where it got so far as to read.
+    /// A run that broke. `so_far` are the counters of its last attempt, where it got so far as to read; `visible` is what
+    /// earlier commits of it have made visible all the same.
     #[must_use]
     pub fn failed(
         facts: &RunFacts,
         failure: &Failure,
         so_far: Option<&Totals>,
+        visible: &Landed,
         notes: &[String],
         ended: Ended,
     ) -> Self {
+        let ended = ended.after(facts.started_at_ms);
         let activity = if failure.stage == Stage::Source { COPY_ACTIVITY } else { PROMOTION_ACTIVITY };
         let error = json!({ "code": failure_code(failure.stage), "message": failure.message });
         let mut summary = status(RunStatus::Failed, std::slice::from_ref(&error), activity, notes);
@@ -144,14 +199,22 @@ impl RunRecord {
         let mut sizes = json!({});
         if let Some(totals) = so_far {
             records["inputRecordCount"] = totals.rows_in.into();
+            if totals.rows_rejected > 0 {
+                records["failedRecordCount"] = totals.rows_rejected.into();
+            }
             sizes["inputBytes"] = totals.bytes_in.into();
+        }
+        if visible.totals.rows_out > 0 {
+            records["createdRecordCount"] = visible.totals.rows_out.into();
+            records["outputRecordCount"] = visible.totals.rows_out.into();
+            sizes["outputBytes"] = visible.totals.bytes_out.into();
         }
         let metrics = json!({
             "durationSummary": duration(facts.started_at_ms, ended.completed_at_ms),
             "latencySummary": {},
             "sizeSummary": sizes,
             "recordSummary": records,
-            "fileSummary": { "outputFileCount": 0, "activityRefs": [activity] },
+            "fileSummary": { "outputFileCount": visible.files.len(), "activityRefs": [activity] },
             "statusSummary": summary,
         });
         Self { metrics, activities: failed_activities(facts, failure, &error, so_far, ended) }
@@ -173,8 +236,9 @@ impl RunRecord {
     }
 }
 
+/// A clock that was set back meanwhile makes no time that is negative.
 fn duration(started_at_ms: i64, completed_at_ms: i64) -> Value {
-    json!({ "startedAtUTC": started_at_ms, "completedAtUTC": completed_at_ms })
+    json!({ "startedAtUTC": started_at_ms, "completedAtUTC": completed_at_ms.max(started_at_ms) })
 }
 
 fn records(totals: &Totals, diagnostics: &Diagnostics) -> Value {
@@ -184,6 +248,9 @@ fn records(totals: &Totals, diagnostics: &Diagnostics) -> Value {
         "outputRecordCount": totals.rows_out,
         "failedRecordCount": totals.rows_rejected,
     });
+    if totals.rows_rejected > 0 {
+        records["failedInfo"] = json!([{ "code": BAD_ROWS, "message": bad_rows(totals.rows_rejected) }]);
+    }
     if !diagnostics.is_empty() {
         // Several values of one record may be concerned: never more warnings than records.
         records["warningRecordCount"] = diagnostics.count().min(totals.rows_out).into();
@@ -194,9 +261,12 @@ fn records(totals: &Totals, diagnostics: &Diagnostics) -> Value {
 
 /// The errors of a run that succeeds although some rows were bad (flow-service.md 16.5).
 fn tolerated(rows_rejected: u64) -> Vec<Value> {
-    let message = format!("{rows_rejected} rows could not be ingested");
-    let error = json!({ "code": failure_code(Stage::Data), "message": message });
+    let error = json!({ "code": failure_code(Stage::Data), "message": bad_rows(rows_rejected) });
     if rows_rejected == 0 { Vec::new() } else { vec![error] }
+}
+
+fn bad_rows(count: u64) -> String {
+    format!("{count} rows could not be ingested")
 }
 
 fn status(status: RunStatus, errors: &[Value], activity: &str, notes: &[String]) -> Value {
@@ -251,7 +321,10 @@ fn promotion_succeeded(facts: &RunFacts, landed: &Landed, errors: &[Value], ende
     if !errors.is_empty() {
         summary["errors"] = errors.into();
     }
-    summary["extensions"] = json!({});
+    summary["extensions"] = match rows_rejected {
+        0 => json!({}),
+        count => json!({ "errors": [{ "code": BAD_ROWS, "recordCount": count, "message": bad_rows(count) }] }),
+    };
     let mut promotion = promotion(facts, ended, &summary);
     promotion["sizeSummary"] = json!({ "inputBytes": bytes_in, "outputBytes": bytes_out });
     promotion["recordSummary"] =
@@ -324,137 +397,4 @@ fn in_activities(label: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_json_snapshot;
-
-    use super::*;
-    use crate::diagnostic::Reason;
-    use crate::job::LandedFile;
-
-    const ENDED: Ended = Ended { landed_at_ms: 1_700_000_180_000, completed_at_ms: 1_700_000_195_000 };
-
-    fn facts() -> RunFacts {
-        RunFacts {
-            run: "0c7e9a52-6a4d-4d0b-9f3e-5b1f2f6f9a10".parse().unwrap(),
-            source_label: "MySQL".into(),
-            source: "11111111-3a3f-4b57-8a44-1d4c2c1f8a01".parse().unwrap(),
-            target: "22222222-3a3f-4b57-8a44-1d4c2c1f8a01".parse().unwrap(),
-            batch: "01HF7YAT00000000000000000A".parse().unwrap(),
-            once: true,
-            window: None,
-            started_at_ms: 1_700_000_160_000,
-        }
-    }
-
-    fn landed(rows_rejected: u64) -> Landed {
-        let file =
-            LandedFile { path: "part-0.parquet".into(), size_bytes: 30_720, rows: 990, modified_at_ms: 1, stats: None };
-        let totals =
-            Totals { rows_in: 990 + rows_rejected, rows_out: 990, rows_rejected, bytes_in: 51_200, bytes_out: 30_720 };
-        Landed { files: vec![file], totals, ..Landed::default() }
-    }
-
-    fn shown(record: &RunRecord) -> Value {
-        json!({ "metrics": record.metrics, "activities": record.activities })
-    }
-
-    #[test]
-    fn a_run_that_waits_shows_only_that() {
-        assert_json_snapshot!(shown(&RunRecord::scheduled()), @r#"
-        {
-          "metrics": {
-            "statusSummary": {
-              "status": "scheduled"
-            }
-          },
-          "activities": []
-        }
-        "#);
-    }
-
-    #[test]
-    fn a_run_at_work_shows_when_it_began() {
-        let record = RunRecord::begun(1_700_000_160_000);
-        assert_json_snapshot!(shown(&record), @r#"
-        {
-          "metrics": {
-            "durationSummary": {
-              "startedAtUTC": 1700000160000
-            },
-            "statusSummary": {
-              "status": "inProgress"
-            }
-          },
-          "activities": []
-        }
-        "#);
-    }
-
-    #[test]
-    fn a_run_at_work_shows_its_counters() {
-        let record = RunRecord::in_progress(1_700_000_160_000, &landed(0).totals);
-        assert_eq!(record.metrics["recordSummary"], json!({ "inputRecordCount": 990 }));
-    }
-
-    #[test]
-    fn a_successful_run_shows_both_activities() {
-        let record = RunRecord::success(&facts(), &landed(0), ENDED);
-        assert_json_snapshot!("success", shown(&record));
-    }
-
-    #[test]
-    fn a_recurring_run_shows_its_window_and_its_tolerated_rows() {
-        let window = Window { start_ms: 1_699_999_200_000, end_ms: 1_700_000_100_000 };
-        let facts = RunFacts { once: false, window: Some(window), ..facts() };
-        let record = RunRecord::success(&facts, &landed(10), ENDED);
-        assert_json_snapshot!("tolerated", shown(&record));
-    }
-
-    #[test]
-    fn values_that_could_not_be_kept_are_listed() {
-        let mut landed = landed(0);
-        landed.diagnostics.record("born", Reason::ZeroDate, "null", Some("7".into()), "0000-00-00");
-        landed.notes.push("read by one connection: the account lacks RELOAD".into());
-        let record = RunRecord::success(&facts(), &landed, ENDED);
-        assert_json_snapshot!("diagnostics", json!([record.metrics["recordSummary"], record.metrics["statusSummary"]]));
-    }
-
-    #[test]
-    fn a_run_without_rows_shows_only_the_copy() {
-        let record = RunRecord::success(&facts(), &Landed::default(), ENDED);
-        assert_json_snapshot!("no_rows", shown(&record));
-    }
-
-    #[test]
-    fn a_run_whose_source_broke_names_the_copy() {
-        let failure = Failure {
-            stage: Stage::Source,
-            message: "could not log in to 127.0.0.1:3306 as reader".into(),
-            hint: Some("check username and password".into()),
-        };
-        let record = RunRecord::failed(&facts(), &failure, None, &[], ENDED);
-        assert_json_snapshot!("failed_source", shown(&record));
-    }
-
-    #[test]
-    fn a_run_of_which_nothing_is_known_shows_neither_a_copy_nor_a_batch() {
-        let shown_at = |stage| {
-            let failure = Failure { stage, message: "the table was replaced".into(), hint: None };
-            RunRecord::failed(&facts(), &failure, None, &[], ENDED)
-        };
-        let lake = shown_at(Stage::Lake);
-        assert_json_snapshot!("failed_before_landing", shown(&lake));
-        let data = shown_at(Stage::Data);
-        assert_eq!(data.activities.len(), 1);
-        assert_eq!(data.activities[0]["statusSummary"]["errors"][0]["code"], "CONNECTOR-2001-500");
-        assert_eq!(data.activities[0]["targetInfo"], lake.activities[0]["targetInfo"]);
-    }
-
-    #[test]
-    fn a_run_whose_lake_broke_names_the_promotion() {
-        let failure = Failure { stage: Stage::Lake, message: "no space left below file:///lake".into(), hint: None };
-        let notes = ["the first attempt lost its connection".to_owned()];
-        let record = RunRecord::failed(&facts(), &failure, Some(&landed(0).totals), &notes, ENDED);
-        assert_json_snapshot!("failed_lake", shown(&record));
-    }
-}
+mod tests;

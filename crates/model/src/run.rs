@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::flow::LastRunDetails;
 use crate::id::{FlowId, RunId};
-use crate::metrics::RunRecord;
+use crate::metrics::{RunRecord, Window};
 use crate::resource::{Collection, Kind, Resource, UnknownName};
 use crate::spec::SpecRef;
 use crate::window::Windowed;
@@ -66,18 +66,27 @@ pub struct Run {
 /// may replace (flow-service.md 17.6), so that nothing of that can decide what is read or landed again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOrigin {
-    /// Which rows it reads; none is the whole table. It names its column itself, so that a later change of the flow changes
+    /// The window that it was asked to read. It names its column itself, so that a later change of the flow changes
     /// nothing of what it reads.
     pub windowed: Option<Windowed>,
+    /// It reads what has come since the flow's watermark, up to this instant of its schedule (milliseconds since 1970), and
+    /// moves the watermark. With neither this nor a window it reads the whole table; with both, the window.
+    pub instant_ms: Option<i64>,
     /// The run that its chain of re-triggers began with; none for a run that repeats no other.
     pub root: Option<RunId>,
 }
 
 impl RunOrigin {
+    /// Whether it reads on from its flow's watermark, and moves it.
+    #[must_use]
+    pub const fn reads_on(&self) -> bool {
+        self.instant_ms.is_some() && self.windowed.is_none()
+    }
+
     /// That of a run that repeats the run `id`, which has this one: it reads the same, and is of the same family.
     #[must_use]
     pub fn repeated(&self, id: RunId) -> Self {
-        Self { windowed: self.windowed.clone(), root: Some(self.root.unwrap_or(id)) }
+        Self { root: Some(self.root.unwrap_or(id)), ..self.clone() }
     }
 }
 
@@ -141,6 +150,24 @@ impl Run {
         self.activities = record.activities;
     }
 
+    /// Adds to what a person should know, one sentence each. A record without a status (a report may replace it) gets none.
+    pub fn add_notes(&mut self, notes: impl IntoIterator<Item = String>) {
+        let Some(Value::Object(summary)) = self.metrics.pointer_mut("/statusSummary") else { return };
+        let extensions = summary.entry("extensions").or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(extensions) = extensions else { return };
+        let noted = extensions.entry("notes").or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(noted) = noted {
+            noted.extend(notes.into_iter().map(Value::from));
+        }
+    }
+
+    /// Shows which moments it covers, where its parameters do not say so (flow-service.md 17.1).
+    pub fn show_window(&mut self, window: Option<Window>) {
+        if let (None, Some(window)) = (&self.params, window) {
+            self.params = Some(window.params());
+        }
+    }
+
     /// How far it is. A record that names no known status counts as failed: nothing is waited for.
     #[must_use]
     pub fn status(&self) -> RunStatus {
@@ -188,7 +215,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::metrics::Window;
     use crate::spec;
     use crate::window::DeltaColumn;
 
@@ -206,7 +232,7 @@ mod tests {
     fn repeats_of_repeats_go_back_to_the_same_run_and_read_the_same() {
         let delta = DeltaColumn { name: "at".into(), date_format: None, timezone: None };
         let windowed = Some(Windowed { window: Window { start_ms: 0, end_ms: 1 }, delta });
-        let first = RunOrigin { windowed, root: None };
+        let first = RunOrigin { windowed, ..RunOrigin::default() };
         let (root, second) = (RunId::mint(), RunId::mint());
         let repeat = first.repeated(root);
         assert_eq!((repeat.root, &repeat.windowed), (Some(root), &first.windowed));

@@ -184,8 +184,8 @@ impl Schedule {
     }
 
     /// Refuses parameters in the place of this schedule that would rewrite what has begun: once the start has passed it
-    /// stays, `once` can not be chosen any more, and backfill stays (flow-service.md 9). What can not be read is left
-    /// to [`Self::parse`].
+    /// stays, `once` can not be chosen any more, and backfill stays (flow-service.md 9). Whether a flow that runs once may
+    /// recur depends on what it has landed, which is not known here. What can not be read is left to [`Self::parse`].
     pub fn check_change(&self, params: &Map<String, Value>, now_s: i64) -> Result<(), ScheduleError> {
         if self.start_s > now_s {
             return Ok(());

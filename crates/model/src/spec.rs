@@ -198,6 +198,12 @@ impl FlowSpec {
         self.document.pointer("/attributes/isDraftModeSupported") == Some(&Value::Bool(true))
     }
 
+    /// Whether runs of its flows are told to webhooks (flow-service.md 18).
+    #[must_use]
+    pub fn notifies_of_runs(&self) -> bool {
+        self.document.pointer("/attributes/notification/flowRun/enabled") == Some(&Value::Bool(true))
+    }
+
     /// Whether a flow of it may read such a source.
     #[must_use]
     pub fn takes_source(&self, spec: SpecId) -> bool {

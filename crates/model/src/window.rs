@@ -1,17 +1,13 @@
-//! The window of a run: the parameters that a client sends (`params.rs`), and the condition on the delta column that they
-//! amount to (`conditions.rs`; flow-service.md 5, 16.2, 16.6, 17.5).
+//! The window of a run, and the parameters that a client sends for it (`params.rs`; flow-service.md 5, 16.2, 16.6, 17.5).
 //!
 //! **Invariant.** A window is half open: a row belongs to it if `start <= delta < end`. Two windows that meet at a moment
-//! read each row on it exactly once, whatever the precision of the column: where it counts in whole seconds, both bounds
-//! are rounded up, which moves no row.
+//! read each row on it exactly once, whatever the precision of the column. How that is said to a database is the
+//! source's matter, which knows the column's type.
 
-mod calendar;
-mod conditions;
 mod params;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::conditions::{TEXT_FORMAT, narrowed};
 pub use self::params::{ParamsCause, ParamsError, RunParams};
 use crate::metrics::Window;
 

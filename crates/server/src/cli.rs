@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Token(Token),
     Check(Check),
     Audit(Audit),
+    Verify(Verify),
 }
 
 /// Answer the Flow Service API and carry out its flows
@@ -215,6 +216,44 @@ pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) place: Place,
 }
+
+/// Compare a table with what was landed of it
+///
+/// Counts rows and values, and compares checksums that the server computes with those of the files: per column, and over
+/// whole rows. Where they differ, the table is cut by its key until the rows that differ are found, and these are shown:
+/// missing in the lake, more than once in it, only in it, or with other values. Changes nothing. Exits with 0 when all
+/// that was compared is equal, and with 5 when something differs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwaters verify mysql://reader@db.example.com/shop --table shop.orders --against ./lake/orders
+  headwaters verify mysql://reader@db.example.com/shop --table shop.orders --against ./lake/orders --columns id,total --output json
+
+The server reads the whole table once, and parts of it again where something differs. A table that recurring runs append
+to holds every version of a row: it has more rows than its source, and keys more than once.")]
+pub(crate) struct Verify {
+    /// Connector/NET connection string, or a mysql://, mariadb:// or jdbc: URI
+    #[arg(value_name = "SOURCE", env = "HEADWATERS_SOURCE", hide_env_values = true)]
+    pub(crate) source: String,
+    /// Table to compare, as `explore` lists it
+    #[arg(long, env = "HEADWATERS_TABLE", value_name = "DB.TABLE")]
+    pub(crate) table: String,
+    /// Delta table to compare it with: a path or a file:// URL
+    #[arg(long, env = "HEADWATERS_AGAINST", value_name = "URL")]
+    pub(crate) against: String,
+    /// Columns to compare [default: all that both sides have]
+    #[arg(long, env = "HEADWATERS_COLUMNS", value_name = "A,B,…", value_delimiter = ',')]
+    pub(crate) columns: Option<Vec<String>>,
+    /// Rows that differ to show [default: 20]
+    #[arg(long, env = "HEADWATERS_KEYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEYS_MAX)))]
+    pub(crate) keys: Option<u32>,
+    /// Form of the output [default: table]
+    #[arg(long, env = "HEADWATERS_OUTPUT", value_enum)]
+    pub(crate) output: Option<Output>,
+}
+
+/// Rows that `verify` shows at most.
+pub(crate) const KEYS_MAX: u32 = 1000;
 
 /// Records that `audit` shows at most; they are all in memory at once.
 pub(crate) const LIMIT_MAX: u32 = 100_000;

@@ -9,6 +9,7 @@ pub(crate) mod explore;
 pub(crate) mod serve;
 pub(crate) mod source_argument;
 pub(crate) mod token;
+pub(crate) mod verify;
 
 use std::io::Write;
 

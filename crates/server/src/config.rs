@@ -4,9 +4,11 @@
 //! settings without an option (`api.strict`, …) are all listed in [`SETTINGS`], which is also what the reference
 //! documentation is made from.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::exit::CliError;
@@ -77,6 +79,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "how far in the past a flow's startTime may be",
     },
     Setting {
+        key: "flows.interval_minutes_min",
+        default: "15",
+        meaning: "the smallest interval of flows that recur every so many minutes",
+    },
+    Setting {
+        key: "flows.window_lag_seconds",
+        default: "60",
+        meaning: "how far a recurring run stays behind the source's clock, so that rows committed late are not missed",
+    },
+    Setting {
+        key: "flows.failed_window",
+        default: "reread",
+        meaning: "what becomes of what a failed scheduled run should have read: the next one reads it (reread), or only \
+                  a re-trigger does (skip)",
+    },
+    Setting {
         key: "runs.on_demand_for_recurring",
         default: "false",
         meaning: "runs on demand of flows that recur, not only of those that run once",
@@ -86,11 +104,33 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "a run on demand without a window reads the whole table, instead of being refused",
     },
+    Setting {
+        key: "webhooks",
+        default: "[]",
+        meaning: "who is told of runs, a list of {url, secret}: a [[webhooks]] for each in the file, a JSON list in the \
+                  environment",
+    },
     Setting { key: "runs.concurrent_max", default: "2", meaning: "runs that are carried out at a time" },
     Setting {
         key: "runs.drain_seconds",
         default: "10",
         meaning: "how long a stopping server lets its runs go on before it cancels them",
+    },
+    Setting {
+        key: "lake.care_minutes",
+        default: "60",
+        meaning: "how often each table is looked after: small files put together, files that no version needs deleted; 0 \
+                  for never",
+    },
+    Setting {
+        key: "lake.vacuum_hours",
+        default: "168",
+        meaning: "how long a file is kept that no version of its table needs any more",
+    },
+    Setting {
+        key: "lake.compact_files_min",
+        default: "16",
+        meaning: "small files are put together once a table has so many",
     },
     Setting {
         key: "engine.memory_bytes",
@@ -138,7 +178,11 @@ impl Config {
         Self::parse(&text, Some(path), from_environment)
     }
 
-    fn parse(text: &str, path: Option<PathBuf>, environment: fn(&str) -> Option<String>) -> Result<Self, CliError> {
+    pub(crate) fn parse(
+        text: &str,
+        path: Option<PathBuf>,
+        environment: fn(&str) -> Option<String>,
+    ) -> Result<Self, CliError> {
         let name = path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
         // The parser's message may quote the line, and a line may hold a password: only the place is shown.
         let file: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -167,8 +211,24 @@ impl Config {
     }
 
     /// A setting by its key: environment, else file, else default.
-    pub(crate) fn setting<T: FromStr>(&self, key: &'static str) -> Result<T, CliError> {
-        self.setting_text(key)?.parse().map_err(|_| self.invalid(key))
+    pub(crate) fn setting<T: FromStr<Err: Display>>(&self, key: &'static str) -> Result<T, CliError> {
+        self.setting_text(key)?.parse().map_err(|error| self.invalid_because(key, error))
+    }
+
+    /// A setting that is a list of tables: an array in the file, JSON in the environment.
+    pub(crate) fn entries(&self, key: &'static str) -> Result<Vec<Json>, CliError> {
+        let listed = match (self.environment)(&variable(key)) {
+            Some(text) if text.trim().is_empty() => return Ok(Vec::new()),
+            Some(text) => serde_json::from_str(&text),
+            None => match self.file.get(key) {
+                Some(value) => serde_json::to_value(value),
+                None => return Ok(Vec::new()),
+            },
+        };
+        match listed {
+            Ok(Json::Array(entries)) => Ok(entries),
+            Ok(_) | Err(_) => Err(self.invalid_because(key, "it must be a list")),
+        }
     }
 
     /// A setting that is a list: an array in the file, comma-separated in the environment.
@@ -182,6 +242,12 @@ impl Config {
     pub(crate) fn invalid(&self, key: &str) -> CliError {
         let place = self.path.as_deref().map_or(String::new(), |path| format!(" (or `{key}` in {})", path.display()));
         CliError::usage(format!("the value of {}{place} is not valid", variable(key)))
+    }
+
+    /// The same with what the value should be; the reason must not quote it.
+    fn invalid_because(&self, key: &str, reason: impl Display) -> CliError {
+        let CliError { message, .. } = self.invalid(key);
+        CliError::usage(format!("{message}: {reason}"))
     }
 
     fn setting_text(&self, key: &'static str) -> Result<String, CliError> {

@@ -82,7 +82,7 @@ impl From<SourceError> for CliError {
 impl From<LakeError> for CliError {
     fn from(error: LakeError) -> Self {
         match error {
-            LakeError::Definite(fault) | LakeError::Transient(fault) => {
+            LakeError::Definite(fault) | LakeError::NoRoom(fault) | LakeError::Transient(fault) => {
                 Self { kind: Kind::Lake, message: fault.message, hint: fault.hint }
             }
             LakeError::Overtaken { .. } => Self::new(Kind::Lake, error.to_string()),
@@ -93,7 +93,7 @@ impl From<LakeError> for CliError {
 impl From<JobError> for CliError {
     fn from(error: JobError) -> Self {
         match error {
-            JobError::Definite(failure) | JobError::Transient(failure) => failure.into(),
+            JobError::Definite(failure) | JobError::Transient(failure, _) => failure.into(),
             JobError::Cancelled => Self::new(Kind::Interrupted, "interrupted; the table is as it was"),
             JobError::Overtaken { .. } => Self::new(Kind::Lake, error.to_string()),
         }

@@ -10,6 +10,7 @@ mod place;
 mod progress;
 mod signal;
 mod telemetry;
+mod webhooks;
 mod wire;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(arguments) => block_on(commands::token::run(arguments, &config)),
         Command::Check(arguments) => block_on(commands::check::run(arguments, &config)),
         Command::Audit(arguments) => block_on(commands::audit::run(arguments, &config)),
+        Command::Verify(arguments) => block_on(commands::verify::run(arguments, &config)),
     }
 }
 

@@ -1,15 +1,18 @@
 //! The data directory: credentials, key ring, store and lake (product.md, "Command line").
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwaters_api::{Limits, RatePerSecond};
-use headwaters_control::{Control, Ports, Settings, Strict};
+use headwaters_control::{CareSettings, Control, Ports, Settings, Strict};
 use headwaters_store::{KeyRing, Store, StoreOptions};
 
 use crate::config::Config;
 use crate::exit::{CliError, Kind};
+use crate::webhooks::{WebhooksPort, webhooks};
 use crate::wire;
 
 /// The data directory when none is named.
@@ -25,12 +28,10 @@ const LAKE: &str = "lake";
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    /// The named directory, made if there is none.
-    pub(crate) fn made(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
-        let directory = Self::named(named, config)?;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory.0);
-        made.map_err(|error| CliError::other(format!("could not make {}: {error}", directory.0.display())))?;
-        Ok(directory)
+    /// Makes it if it is not there.
+    pub(crate) fn make(&self) -> Result<(), CliError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|error| CliError::other(format!("could not make {}: {error}", self.0.display())))
     }
 
     /// The named directory, which must be there.
@@ -43,7 +44,8 @@ impl Directory {
             .with_hint("the first `headwaters serve` makes it; name it with --data"))
     }
 
-    fn named(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
+    /// The named directory, whether it is there or not.
+    pub(crate) fn named(named: Option<PathBuf>, config: &Config) -> Result<Self, CliError> {
         let path = config.option(named, "data")?.unwrap_or_else(|| PathBuf::from(DEFAULT));
         let path = std::path::absolute(&path)
             .map_err(|error| CliError::usage(format!("could not make {} absolute: {error}", path.display())))?;
@@ -89,7 +91,13 @@ impl Directory {
     ) -> Result<Store, CliError> {
         let inside = || self.0.join(STORE).display().to_string();
         let location = config.option(named, "store")?.unwrap_or_else(inside);
-        Store::open_with(&location, keys, options).await.map_err(|error| CliError::other(with_causes(&error)))
+        Store::open_with(&location, keys, options).await.map_err(|error| {
+            let failed = CliError::other(with_causes(&error));
+            match error.hint() {
+                Some(hint) => failed.with_hint(hint),
+                None => failed,
+            }
+        })
     }
 
     /// The absolute URI of the folder of all tables, without a slash at its end.
@@ -111,11 +119,22 @@ pub(crate) fn control(
     let engine = Arc::new(wire::engine(config, settings.runs_at_once)?);
     let ports = Ports {
         sources: Arc::new(wire::SourcesPort(headwaters_source::registry::sources())),
-        executor: Arc::new(wire::ExecutorPort { engine: Arc::clone(&engine), work }),
-        lakes: Arc::new(wire::LakesPort { engine, root: lake }),
+        executor: Arc::new(wire::ExecutorPort { engine: Arc::clone(&engine), work: work.clone() }),
+        lakes: Arc::new(wire::LakesPort { engine, root: lake, work }),
     };
-    Control::new(store, ports, Arc::new(wire::SystemClock), signing_key, settings)
-        .map_err(|error| CliError::other(with_causes(&error)))
+    let control = Control::new(store, ports, Arc::new(wire::SystemClock), signing_key, settings)
+        .map_err(|error| CliError::other(with_causes(&error)))?;
+    let webhooks = webhooks(config)?;
+    let post = WebhooksPort::to(&webhooks)?;
+    Ok(control.telling(webhooks, Arc::new(post)))
+}
+
+/// Refuses settings that [`control`] and [`limits`] would refuse, before anything is made.
+pub(crate) fn refuse_wrong_settings(config: &Config) -> Result<(), CliError> {
+    let settings = settings(config)?;
+    wire::engine(config, settings.runs_at_once)?;
+    limits(config)?;
+    webhooks(config).map(drop)
 }
 
 /// The limits of serving as the configuration wants them.
@@ -128,17 +147,32 @@ pub(crate) fn limits(config: &Config) -> Result<Limits, CliError> {
 fn settings(config: &Config) -> Result<Settings, CliError> {
     let names = config.list("api.strict")?;
     let strict = Strict::of(names.iter().map(String::as_str));
-    let seconds = |key| config.setting::<u64>(key).map(std::time::Duration::from_secs);
+    let seconds = |key| config.setting::<u64>(key).map(Duration::from_secs);
     Ok(Settings {
         strict: strict.map_err(|error| CliError::new(Kind::Usage, error.to_string()))?,
         verify_on_create: config.setting("connections.verify_on_create")?,
         create_unknown_data_sets: config.setting("catalog.create_unknown_data_sets")?,
         start_grace: seconds("flows.start_grace_seconds")?,
+        interval_minutes_min: config.setting::<NonZeroU32>("flows.interval_minutes_min")?.get().into(),
+        window_lag: seconds("flows.window_lag_seconds")?,
+        failed_window: config.setting("flows.failed_window")?,
         on_demand_for_recurring: config.setting("runs.on_demand_for_recurring")?,
         allow_without_params: config.setting("runs.allow_without_params")?,
-        runs_at_once: config.setting("runs.concurrent_max")?,
+        care: care(config)?,
+        runs_at_once: config.setting::<NonZeroUsize>("runs.concurrent_max")?.get(),
         drain: seconds("runs.drain_seconds")?,
         ..Settings::default()
+    })
+}
+
+fn care(config: &Config) -> Result<CareSettings, CliError> {
+    let minutes: u32 = config.setting("lake.care_minutes")?;
+    let hours: NonZeroU32 = config.setting("lake.vacuum_hours")?;
+    let small_files_min: NonZeroU32 = config.setting("lake.compact_files_min")?;
+    Ok(CareSettings {
+        every: (minutes > 0).then(|| Duration::from_secs(60 * u64::from(minutes))),
+        kept: Duration::from_secs(3600 * u64::from(hours.get())),
+        small_files_min: small_files_min.get() as usize,
     })
 }
 

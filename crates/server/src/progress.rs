@@ -63,7 +63,10 @@ impl Display {
                     bar.set_message(HumanBytes(totals.bytes_in).to_string());
                 }
             }
-            RunEvent::Planned { .. } | RunEvent::SplitLanded { .. } => {}
+            RunEvent::Reached { .. }
+            | RunEvent::Bounded { .. }
+            | RunEvent::Planned { .. }
+            | RunEvent::SplitLanded(_) => {}
         }
     }
 

@@ -9,15 +9,17 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use headwaters_control::ports;
 use headwaters_engine::{Budget, Engine};
+use headwaters_model::care::{CareLimits, CareReport};
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
 use headwaters_model::id::SpecId;
 use headwaters_model::job::{Committed, Failure, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess, Stage};
 use headwaters_model::offset::{CommitMark, Ordinal};
-use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use headwaters_model::source_error::{Retry, SourceError, SourceErrorKind};
 use headwaters_source::contract::{Preview, Source};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::config::Config;
 use crate::exit::{CliError, Kind};
@@ -121,30 +123,24 @@ pub(crate) struct ExecutorPort {
     pub(crate) work: tokio::runtime::Handle,
 }
 
-impl ExecutorPort {
-    /// Carries work over to the runtime for data, so that it can't delay a health check (docs/architecture.md,
-    /// section 8).
-    fn on_work<'a, T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, JobError>> + Send + 'static,
-    ) -> BoxFuture<'a, Result<T, JobError>> {
-        let task = self.work.spawn(work);
-        Box::pin(async move {
-            task.await.unwrap_or_else(|broken| {
-                Err(JobError::Transient(Failure {
-                    stage: Stage::Data,
-                    message: format!("the task of the run broke: {broken}"),
-                    hint: None,
-                }))
-            })
+/// Carries work over to the runtime for data, so that it can't delay a health check (docs/architecture.md, section 8).
+fn on_work<'a, T: Send + 'static>(
+    runtime: &tokio::runtime::Handle,
+    work: impl Future<Output = Result<T, JobError>> + Send + 'static,
+) -> BoxFuture<'a, Result<T, JobError>> {
+    let task = runtime.spawn(work.instrument(Span::current()));
+    Box::pin(async move {
+        task.await.unwrap_or_else(|broken| {
+            let message = format!("the task of the work broke: {broken}");
+            Err(JobError::Transient(Failure { stage: Stage::Data, message, hint: None }, Retry::Again))
         })
-    }
+    })
 }
 
 impl ports::Executor for ExecutorPort {
     fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>> {
         let (engine, location, app_id) = (Arc::clone(&self.engine), location.to_owned(), app_id.to_owned());
-        self.on_work(async move { engine.applied(&location, &app_id).await })
+        on_work(&self.work, async move { engine.applied(&location, &app_id).await })
     }
 
     fn land<'a>(
@@ -154,7 +150,7 @@ impl ports::Executor for ExecutorPort {
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<Landed, JobError>> {
         let engine = Arc::clone(&self.engine);
-        self.on_work(async move { engine.land(job, events, cancel).await })
+        on_work(&self.work, async move { engine.land(job, events, cancel).await })
     }
 
     fn commit<'a>(
@@ -165,7 +161,7 @@ impl ports::Executor for ExecutorPort {
     ) -> BoxFuture<'a, Result<Committed, JobError>> {
         let engine = Arc::clone(&self.engine);
         let (job, landed, mark) = (job.clone(), landed.clone(), mark.clone());
-        self.on_work(async move { engine.commit(&job, &landed, &mark).await })
+        on_work(&self.work, async move { engine.commit(&job, &landed, &mark).await })
     }
 }
 
@@ -174,6 +170,7 @@ pub(crate) struct LakesPort {
     pub(crate) engine: Arc<Engine>,
     /// An absolute URI without a slash at its end.
     pub(crate) root: String,
+    pub(crate) work: tokio::runtime::Handle,
 }
 
 impl ports::Lakes for LakesPort {
@@ -183,6 +180,11 @@ impl ports::Lakes for LakesPort {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JobError>> {
         Box::pin(self.engine.probe(&self.root))
+    }
+
+    fn care<'a>(&'a self, location: &'a str, limits: CareLimits) -> BoxFuture<'a, Result<CareReport, JobError>> {
+        let (engine, location) = (Arc::clone(&self.engine), location.to_owned());
+        on_work(&self.work, async move { engine.care(&location, limits).await })
     }
 }
 

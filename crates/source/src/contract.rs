@@ -8,17 +8,21 @@
 //! **Invariant.** Every row that is visible in that moment belongs to exactly one split of the plan. A split counts as
 //! read only when its reader returned `Ok`; rows sent before an error are a prefix and must be dropped by the receiver.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
+use headwaters_model::checksum::{CheckedColumn, Checksums, Cut, Part, RangeChecksums, ShownRow};
 use headwaters_model::diagnostic::Diagnostics;
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
 use headwaters_model::id::SpecId;
-use headwaters_model::job::{ReadRequest, SourceAccess};
+use headwaters_model::job::{FrozenPlan, ReadRequest, Resume, SourceAccess};
+use headwaters_model::metrics::Window;
 use headwaters_model::source_error::SourceError;
+use headwaters_model::watermark::Watermark;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -80,6 +84,70 @@ pub trait Source: Send + Sync {
         limits: ReadLimits,
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<OpenTable, SourceError>>;
+
+    /// Opens a table in one moment to compare its rows with what was landed of them: all its columns, and those that the
+    /// request names beside them.
+    fn compare<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        request: &'a ReadRequest,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Box<dyn Comparison>, SourceError>>;
+}
+
+/// A table whose rows are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComparedTable {
+    /// Its resolved path.
+    pub name: String,
+    /// The columns that can be compared, among them those of the row key.
+    pub columns: Vec<CheckedColumn>,
+    /// The columns of the key that names each row; none if there is none, or it is not among the columns.
+    pub key: Vec<String>,
+    /// Whether the first of them is a whole number, so that the table can be cut into ranges of it.
+    pub key_is_number: bool,
+    /// What a person should know: the table is not transactional, …
+    pub notes: Vec<String>,
+}
+
+/// What of a table is compared, and by what its rows are told apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// The columns whose values are compared; at least one.
+    pub columns: Vec<CheckedColumn>,
+    /// The columns that tell rows apart; without any, all that are compared.
+    pub key: Vec<CheckedColumn>,
+}
+
+/// The pieces of a part by their numbers, those without rows left out.
+pub type Pieces = BTreeMap<u64, Checksums>;
+
+/// One connection that shows one moment of a table and computes checksums of it. After an error it is of no more use.
+pub trait Comparison: Send {
+    /// The table.
+    fn table(&self) -> &ComparedTable;
+
+    /// The smallest and the largest value of a key that is a whole number; none if there are no rows.
+    fn key_ends(&mut self) -> BoxFuture<'_, Result<Option<(i128, i128)>, SourceError>>;
+
+    /// The checksums of the pieces of a part.
+    fn sums<'a>(
+        &'a mut self,
+        compared: &'a Compared,
+        part: Part,
+        cut: Cut,
+    ) -> BoxFuture<'a, Result<Pieces, SourceError>>;
+
+    /// The rows of a part, at most so many; no order is promised.
+    fn rows<'a>(
+        &'a mut self,
+        compared: &'a Compared,
+        part: Part,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<ShownRow>, SourceError>>;
+
+    /// Ends the moment and closes the connection.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// A few rows of a table.
@@ -102,6 +170,12 @@ pub struct ReadLimits {
     pub batch_bytes_max: usize,
     /// What the server's administrators see before each statement, e.g. `flow … run …`.
     pub comment: String,
+    /// Whether the plan is to be frozen, so that another attempt can go on with it (`options.consistency` split).
+    pub freeze: bool,
+    /// The plan of an earlier attempt to go on with: only its missing splits are handed out.
+    pub resume: Option<Resume>,
+    /// Whether each split comes with the server's checksums of its columns, taken in the same moment.
+    pub checksums: bool,
 }
 
 /// A table that is open for reading.
@@ -117,6 +191,8 @@ pub struct OpenTable {
 pub struct ReadPlan {
     /// The table's resolved path.
     pub table: String,
+    /// Who answered, as far as the source can tell servers apart.
+    pub server: Option<String>,
     /// The schema of every batch: landed types under source names, [`SOURCE_NAME`] in each field's metadata.
     pub schema: SchemaRef,
     /// The key ranges; together they hold every row once.
@@ -125,6 +201,13 @@ pub struct ReadPlan {
     pub rows_estimate: Option<u64>,
     /// Diagnostics that are known before a row is read (unknown types).
     pub diagnostics: Diagnostics,
+    /// How far the flow has got when all splits are in the table; none when nothing is chosen by a delta column, or by a
+    /// window that somebody asked for.
+    pub reached: Option<Watermark>,
+    /// The moments that are read; none for a whole table or a counter.
+    pub window: Option<Window>,
+    /// What another attempt needs to go on with this plan, where that was asked for and the table has a key.
+    pub frozen: Option<FrozenPlan>,
     /// How it is read, where a person should know: one reader because a privilege lacks, not transactional, …
     pub notes: Vec<String>,
 }
@@ -165,6 +248,8 @@ pub struct SplitTotals {
     pub bytes_in: u64,
     /// Values that could not be kept.
     pub diagnostics: Diagnostics,
+    /// The server's checksums of its rows, where they were asked for and the server shows the same moment twice.
+    pub checksums: Option<RangeChecksums>,
 }
 
 /// One connection of an open table.

@@ -1,12 +1,15 @@
 //! MySQL and MariaDB (mysql-sources.md).
 
 pub mod catalog;
+mod checksum;
 pub mod columns;
 pub mod dsn;
 pub mod errors;
 mod explore;
 pub mod filter;
+mod frozen;
 mod give_way;
+pub mod increment;
 mod open;
 mod plan;
 mod probe;

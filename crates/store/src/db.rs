@@ -11,14 +11,17 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use headwaters_model::sandbox::Scope;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::Connection as _;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::Semaphore;
 
-use crate::error::StoreError;
+use crate::error::{self, StoreError};
 use crate::filter::index::Reach;
 use crate::lister::Lister;
 use crate::schema;
@@ -51,6 +54,13 @@ const CACHE_KIB: u32 = 8 * 1024;
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// The size of a page of the database, in bytes.
 const PAGE_BYTES: u64 = 4096;
+
+/// For how long a write that the disk took proves that it takes writes.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// The write that proves it: it marks the database as ours (`hwst` as a number) in a field of its header that SQLite keeps
+/// for that, and so writes a page and changes nothing.
+const PROVE: &str = "pragma application_id = 1752658804";
 
 /// Who may read and write a new database: its owner.
 const DATABASE_MODE: u32 = 0o600;
@@ -93,6 +103,8 @@ pub struct Store {
     scan_patience: Duration,
     scans_waiting: Arc<Semaphore>,
     vault: Arc<Vault>,
+    /// When the disk took a write of [`Store::ping`] last.
+    proved: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Store {
@@ -103,19 +115,13 @@ impl Store {
 
     /// Opens the store with settings of one's own.
     pub async fn open_with(location: &str, keys: KeyRing, options: StoreOptions) -> Result<Self, StoreError> {
+        error::describe_metrics();
         let path = path_of(location)?;
         if options.upgrade {
             make_place(path)?;
         }
-        let opened = |source| StoreError::Open { location: location.to_owned(), source };
         let connect = connect_options(path, &options);
-        let writer = pool(1, &options).connect_with(connect.clone()).await.map_err(opened)?;
-        let mut connection = writer.acquire().await?;
-        match options.upgrade {
-            true => schema::bring_up_to_date(&mut connection).await?,
-            false => schema::require_current(&mut connection).await?,
-        }
-        drop(connection);
+        let writer = opened(&connect, &options).await.map_err(|error| error.at_opening(location))?;
         let connect = connect.pragma("query_only", "on");
         let lookups = pool(LOOKUPS, &options).connect_lazy_with(connect.clone());
         let scan_wait = Duration::from_millis(SCAN_WAIT_MS_MAX);
@@ -133,6 +139,7 @@ impl Store {
             scan_patience,
             scans_waiting,
             vault: Arc::new(Vault::new(keys)),
+            proved: Arc::default(),
         })
     }
 
@@ -163,11 +170,24 @@ impl Store {
         Ok(Tx::new(begun, scope.clone(), Arc::clone(&self.vault)))
     }
 
-    /// Proves that the store answers and can be written, for readiness.
+    /// Proves that the store answers, that nobody holds it, and that its disk takes what is written, for readiness. Who
+    /// asks often does not make it write more than once a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("select 1 from organisation limit 1").fetch_optional(&self.readers).await?;
-        self.writer.begin_with("begin immediate").await?.rollback().await?;
+        let mut probe = self.writer.begin_with("begin immediate").await?;
+        if self.proved().is_some_and(|at| at.elapsed() < PROOF) {
+            return Ok(probe.rollback().await?);
+        }
+        // A full disk shows only when something is written.
+        sqlx::query(PROVE).execute(&mut *probe).await?;
+        probe.commit().await?;
+        *self.proved() = Some(Instant::now());
         Ok(())
+    }
+
+    fn proved(&self) -> MutexGuard<'_, Option<Instant>> {
+        // A plain value, which a panic elsewhere can not leave half-changed.
+        self.proved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes all connections; the write-ahead log is folded into the database.
@@ -216,6 +236,18 @@ fn make_place(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The connection that writes, over a schema that is up to date.
+async fn opened(connect: &SqliteConnectOptions, options: &StoreOptions) -> Result<SqlitePool, StoreError> {
+    let writer = pool(1, options).connect_with(connect.clone()).await?;
+    let mut connection = writer.acquire().await?;
+    match options.upgrade {
+        true => schema::bring_up_to_date(&mut connection).await?,
+        false => schema::require_current(&mut connection).await?,
+    }
+    drop(connection);
+    Ok(writer)
+}
+
 fn connect_options(path: &Path, options: &StoreOptions) -> SqliteConnectOptions {
     let connect = SqliteConnectOptions::new()
         .filename(path)
@@ -240,6 +272,18 @@ fn pool(connections: u32, options: &StoreOptions) -> SqlitePoolOptions {
         .max_connections(connections)
         .acquire_timeout(patience)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_between_transactions(connection)))
         .idle_timeout(None)
         .max_lifetime(None)
+}
+
+/// Whether a connection may be used again. After a write for which there is no room SQLite has rolled the transaction back
+/// itself; sqlx's own attempt to do so fails then, and it believes for ever that the connection is within a transaction.
+/// Such a connection is replaced by a new one.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // What was dropped without a commit is rolled back by a task of the connection, in its order.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }

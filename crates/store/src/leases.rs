@@ -3,6 +3,11 @@
 //! **Invariant.** At most one run of a flow is at work: the partial unique index `run_at_work` holds it, and a claim
 //! takes the write lock before it looks. A lease saves work, not correctness: what two attempts of one flow may commit
 //! is decided by their ordinals (docs/architecture.md, section 4).
+//!
+//! **Invariant.** Nothing keeps a run from its next worker for longer than a lease and the largest pause
+//! ([`PAUSE_MS_MAX`]). The end of a lease is a moment of the wall clock, and a clock may be set back by hours: what then
+//! seems to be leased for longer than anybody ever leases has ended. A worker that still has such a run in hand prolongs
+//! it with its next heartbeat, which counts time by another clock; it does not take the run from itself meanwhile.
 
 use std::sync::Arc;
 
@@ -26,6 +31,8 @@ use crate::tx::Tx;
 const CLAIM_TRIES_MAX: usize = 8;
 /// How long a run or a flow that can not be read is left alone, in milliseconds.
 pub const DAMAGED_PAUSE_MS: i64 = 3_600_000;
+/// The largest pause before a next attempt, in milliseconds: the longest time for which the end of a lease is set.
+pub const PAUSE_MS_MAX: i64 = 120_000;
 
 /// A run that is ours until the lease ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,10 +52,25 @@ pub struct Claim {
 impl Store {
     /// Claims the run that has waited longest: one whose worker let its lease end, else one that is due and whose flow
     /// is in use and has no run at work. One that can not be read is logged and put aside.
-    pub async fn claim_run(&self, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Option<Claim>, StoreError> {
+    ///
+    /// What the caller has `in_hand` is not claimed, whatever its lease says: after a time without the store, or with
+    /// another clock, the lease is prolonged and the work goes on, where a claim would throw it away.
+    pub async fn claim_run(
+        &self,
+        owner: &str,
+        in_hand: &[RunId],
+        now_ms: i64,
+        lease_ms: i64,
+    ) -> Result<Option<Claim>, StoreError> {
         for _ in 0..CLAIM_TRIES_MAX {
             let mut found = self.writer().begin_with("begin immediate").await?;
-            let Some(row) = claimable(&mut found, now_ms).await? else { return Ok(None) };
+            let row = match let_go(&mut found, in_hand, now_ms, lease_ms).await? {
+                Some(row) => row,
+                None => match waiting(&mut found, now_ms).await? {
+                    Some(row) => row,
+                    None => return Ok(None),
+                },
+            };
             let scope = rows::scope(&row)?;
             let mut tx = Tx::new(found, scope, Arc::clone(self.vault()));
             let claim = match tx.take(&row, owner, now_ms, lease_ms).await {
@@ -69,7 +91,7 @@ impl Store {
     async fn put_aside(&self, row: &SqliteRow, damage: &StoreError, now_ms: i64) -> Result<(), StoreError> {
         let id: &str = rows::value(row, "id")?;
         error!(run = id, error = damage as &dyn std::error::Error, "a run can not be read and is put aside");
-        let query = sqlx::query("update run set due_at_us = $1, lease_until_us = $1 where id = $2");
+        let query = sqlx::query("update run set due_at_us = $1, lease_owner = null, lease_until_us = $1 where id = $2");
         let until_ms = now_ms.saturating_add(DAMAGED_PAUSE_MS);
         query.bind(rows::us(until_ms)).bind(id).execute(self.writer()).await?;
         Ok(())
@@ -94,17 +116,37 @@ impl Store {
     }
 }
 
-/// The run that has waited longest; the write lock is held.
-async fn claimable(connection: &mut SqliteConnection, now_ms: i64) -> Result<Option<SqliteRow>, StoreError> {
+/// The run at work whose lease ended first and that the caller has not in hand itself; the write lock is held. Only what
+/// was put aside has an end without an owner, and may be put aside for longer than any lease.
+async fn let_go(
+    connection: &mut SqliteConnection,
+    in_hand: &[RunId],
+    now_ms: i64,
+    lease_ms: i64,
+) -> Result<Option<SqliteRow>, StoreError> {
     let query = sqlx::query(
         "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
-         where r.status = 'inProgress' and (r.lease_until_us is null or r.lease_until_us <= $1)
-         order by r.lease_until_us, r.id limit 1",
+         where r.status = 'inProgress' and (r.lease_until_us is null or r.lease_until_us <= $1
+           or (r.lease_until_us > $2 and r.lease_owner is not null) or r.lease_until_us > $3)
+         order by r.lease_until_us, r.id limit $4",
     );
-    let given_up = query.bind(rows::us(now_ms)).fetch_optional(&mut *connection).await?;
-    if given_up.is_some() {
-        return Ok(given_up);
+    let from_now = |ms: i64| rows::us(now_ms.saturating_add(ms));
+    let query = query
+        .bind(rows::us(now_ms))
+        .bind(from_now(lease_ms.saturating_add(PAUSE_MS_MAX)))
+        .bind(from_now(DAMAGED_PAUSE_MS))
+        .bind(i64::try_from(in_hand.len()).unwrap_or(i64::MAX).saturating_add(1));
+    for row in query.fetch_all(connection).await? {
+        let id: &str = rows::value(&row, "id")?;
+        if !in_hand.iter().any(|run| run.to_string() == id) {
+            return Ok(Some(row));
+        }
     }
+    Ok(None)
+}
+
+/// The run that is due and has waited longest; the write lock is held.
+async fn waiting(connection: &mut SqliteConnection, now_ms: i64) -> Result<Option<SqliteRow>, StoreError> {
     let query = sqlx::query(
         "select r.*, s.name as sandbox_name from run r join sandbox s on s.id = r.sandbox
          where r.status = 'scheduled' and r.due_at_us <= $1

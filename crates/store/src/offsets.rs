@@ -125,13 +125,14 @@ impl Tx {
     }
 
     /// Forgets the attempts and offsets of a flow that is gone, unless something of it is pending: a commit that may
-    /// still be made, or be found.
+    /// still be made, or be found. Nobody goes on with its plans.
     pub async fn forget_flow(&mut self, flow: FlowId) -> Result<(), StoreError> {
         for text in [
             "delete from attempt where flow_id = $1 and org = $2 and sandbox = $3
              and not exists (select 1 from pending_offset p where p.flow_id = $1)",
             "delete from offset_reached where flow_id = $1 and org = $2 and sandbox = $3
              and not exists (select 1 from pending_offset p where p.flow_id = $1)",
+            "delete from read_plan where flow_id = $1 and org = $2 and sandbox = $3",
         ] {
             let query = sqlx::query(text).bind(flow.to_string()).bind(self.org()).bind(self.sandbox());
             query.execute(self.connection()).await?;
@@ -180,6 +181,8 @@ impl Tx {
                     return Err(StoreError::Disagreement { flow: flow.to_string(), table: *table, store: base });
                 };
                 self.put_offset(flow, data_set, *table, &committed.next, now_ms).await?;
+                self.note_covered(committed.run, committed.landed.window).await?;
+                self.put_part(committed).await?;
                 self.drop_pending_through(flow, data_set, *table).await
             }
         }

@@ -16,6 +16,8 @@ use headwaters_model::id::{DataSetId, FlowId, RunId};
 use headwaters_model::offset::Ordinal;
 use headwaters_model::resource::{Kind as _, Resource, ResourceRef};
 use headwaters_model::run::{Run, RunOrigin, RunStatus};
+use headwaters_model::source_error::Retry;
+use headwaters_model::window::Windowed;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 
@@ -50,6 +52,12 @@ pub struct AttemptRecord {
     pub ended_at_ms: Option<i64>,
     /// Why it broke.
     pub error: Option<String>,
+    /// How what broke it is best tried again; none where that is pointless, or was not the source's to say.
+    pub retry: Option<Retry>,
+    /// Rows that it had read.
+    pub rows_in: u64,
+    /// Which server it had reached.
+    pub server: Option<String>,
 }
 
 /// How an attempt ended.
@@ -59,6 +67,20 @@ pub struct AttemptEnd {
     pub ordinal: Ordinal,
     /// Why it broke; none when it did not.
     pub error: Option<String>,
+    /// How what broke it is best tried again.
+    pub retry: Option<Retry>,
+    /// Rows that it has read.
+    pub rows_in: u64,
+    /// Which server it has reached.
+    pub server: Option<String>,
+}
+
+impl AttemptEnd {
+    /// The end of an attempt of which nothing more is known than that nothing broke it.
+    #[must_use]
+    pub fn of(ordinal: Ordinal) -> Self {
+        Self { ordinal, error: None, retry: None, rows_in: 0, server: None }
+    }
 }
 
 /// The end of a run.
@@ -85,15 +107,16 @@ pub struct Settlement<'a> {
 }
 
 impl Tx {
-    /// Makes a run of the whole table that waits until it is due. False when the flow has a run for this instant of its
-    /// schedule already: any number of schedulers agree on one.
+    /// Makes a run for an instant of its flow's schedule, which waits until it is due; until it is over, the flow is due
+    /// no more. False when the flow has a run for this instant already: any number of schedulers agree on one.
     pub async fn schedule_run(
         &mut self,
         run: &Resource<Run>,
+        origin: &RunOrigin,
         due_ms: i64,
         scheduled_for_ms: Option<i64>,
     ) -> Result<bool, StoreError> {
-        self.make_run(run, &RunOrigin::default(), due_ms, scheduled_for_ms).await
+        self.make_run(run, origin, due_ms, scheduled_for_ms).await
     }
 
     /// Makes a run that somebody has asked for, which waits until it is due and serves no instant of the schedule.
@@ -104,7 +127,7 @@ impl Tx {
     async fn make_run(
         &mut self,
         run: &Resource<Run>,
-        RunOrigin { windowed, root }: &RunOrigin,
+        RunOrigin { windowed, instant_ms, root }: &RunOrigin,
         due_ms: i64,
         scheduled_for_ms: Option<i64>,
     ) -> Result<bool, StoreError> {
@@ -112,8 +135,8 @@ impl Tx {
         let query = sqlx::query(concat!(
             "insert into run (",
             columns!(),
-            ", due_at_us, scheduled_for_us, windowed, repeats_root)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            ", due_at_us, scheduled_for_us, windowed, instant_us, repeats_root)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
              on conflict (flow_id, scheduled_for_us) do nothing",
         ));
         let query = self
@@ -121,22 +144,37 @@ impl Tx {
             .bind(rows::us(due_ms))
             .bind(scheduled_for_ms.map(rows::us))
             .bind(windowed)
+            .bind(instant_ms.map(rows::us))
             .bind(root.map(|root| root.to_string()));
         let made = query.execute(self.connection()).await?.rows_affected() == 1;
         if made {
             self.show_last_run(run).await?;
+            if scheduled_for_ms.is_some() {
+                self.expect_scheduled(run.body.flow_id, run.id).await?;
+            }
         }
         Ok(made)
     }
 
     /// What a run reads, and whether it repeats another.
     pub async fn run_origin(&mut self, run: RunId) -> Result<RunOrigin, StoreError> {
-        let query = sqlx::query("select windowed, repeats_root from run where id = $1 and org = $2 and sandbox = $3");
+        let query = sqlx::query(
+            "select windowed, instant_us, repeats_root from run where id = $1 and org = $2 and sandbox = $3",
+        );
         let query = query.bind(run.to_string()).bind(self.org()).bind(self.sandbox());
         match query.fetch_optional(self.connection()).await? {
             Some(row) => origin_of(&row),
             None => Err(Outdated::Missing(ResourceRef::new(Run::COLLECTION, run)).into()),
         }
+    }
+
+    /// Makes a window the run's own, with which it begins once more when it is repeated: one that the offset moves past, in
+    /// the same transaction.
+    pub async fn keep_window(&mut self, run: RunId, windowed: &Windowed) -> Result<(), StoreError> {
+        let query = sqlx::query("update run set windowed = $1 where id = $2 and org = $3 and sandbox = $4");
+        let query = query.bind(rows::to_json("a window", windowed)?).bind(run.to_string());
+        query.bind(self.org()).bind(self.sandbox()).execute(self.connection()).await?;
+        Ok(())
     }
 
     /// The runs of a flow that are not over yet, the oldest first.
@@ -197,12 +235,16 @@ impl Tx {
     /// Notes how an attempt ended.
     pub async fn end_attempt(&mut self, flow: FlowId, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "update attempt set ended_at_us = $1, error = $2
-             where flow_id = $3 and ordinal = $4 and org = $5 and sandbox = $6",
+            "update attempt set ended_at_us = $1, error = $2, retry = $3, rows_in = $4, server = $5
+             where flow_id = $6 and ordinal = $7 and org = $8 and sandbox = $9",
         );
+        let retry = end.retry.map(|retry| rows::to_json("how an attempt is tried again", &retry)).transpose()?;
         let query = query
             .bind(rows::us(now_ms))
             .bind(end.error.as_deref())
+            .bind(retry)
+            .bind(i64::try_from(end.rows_in).unwrap_or(i64::MAX))
+            .bind(end.server.as_deref())
             .bind(flow.to_string())
             .bind(end.ordinal.0)
             .bind(self.org())
@@ -214,7 +256,7 @@ impl Tx {
     /// The attempts of a run, the oldest first.
     pub async fn attempts(&mut self, run: RunId) -> Result<Vec<AttemptRecord>, StoreError> {
         let query = sqlx::query(
-            "select ordinal, started_at_us, ended_at_us, error from attempt
+            "select ordinal, started_at_us, ended_at_us, error, retry, rows_in, server from attempt
              where run_id = $1 and org = $2 and sandbox = $3 order by ordinal",
         );
         let query = query.bind(run.to_string()).bind(self.org()).bind(self.sandbox());
@@ -225,6 +267,9 @@ impl Tx {
                 started_at_ms: rows::time_ms(row, "started_at_us")?,
                 ended_at_ms: rows::time_ms_opt(row, "ended_at_us")?,
                 error: rows::value(row, "error")?,
+                retry: rows::value::<Option<&str>>(row, "retry")?.map(|_| rows::json(row, "retry")).transpose()?,
+                rows_in: rows::value::<i64>(row, "rows_in")?.try_into().unwrap_or_default(),
+                server: rows::value(row, "server")?,
             })
         };
         found.iter().map(record).collect()
@@ -246,7 +291,9 @@ impl Tx {
         }
         self.replace(run, expected).await?;
         self.clear_lease(run.id).await?;
+        self.forget_scheduled(flow, run.id).await?;
         self.promote(flow, data_set, &promotion, now_ms).await?;
+        self.drop_plans(run.id).await?;
         if let Some(end) = attempt {
             self.end_attempt(flow, &end, now_ms).await?;
         }
@@ -309,6 +356,7 @@ pub(crate) fn origin_of(row: &SqliteRow) -> Result<RunOrigin, StoreError> {
     let root: Option<&str> = rows::value(row, "repeats_root")?;
     Ok(RunOrigin {
         windowed: windowed.map(|_| rows::json(row, "windowed")).transpose()?,
+        instant_ms: rows::time_ms_opt(row, "instant_us")?,
         root: root.map(|_| rows::parsed(row, "repeats_root")).transpose()?,
     })
 }

@@ -7,15 +7,16 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{SqlSafeStr as _, SqliteConnection};
+use sqlx::{Connection as _, SqlSafeStr as _, SqliteConnection};
 use tracing::info;
 
 use crate::error::StoreError;
 
 /// The schema, a file per step: its version, its name and what it does.
-pub(crate) const MIGRATIONS: [(i64, &str, &str); 2] = [
+pub(crate) const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
     (2, "lists", include_str!("../migrations/sqlite/0002_lists.sql")),
+    (3, "recurring", include_str!("../migrations/sqlite/0003_recurring.sql")),
 ];
 /// The version that this build works with.
 const CURRENT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
@@ -24,25 +25,33 @@ const CURRENT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 ///
 /// A step over many rows takes a while, in which the server does not answer: the log says when it begins and ends.
 pub(crate) async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let (found, migrator) = (version_of(connection).await?, migrator());
-    // Nothing to tell of a new one.
-    let steps = MIGRATIONS.into_iter().filter(|(version, ..)| found > 0 && *version > found);
-    for (version, name, _) in steps {
-        info!(version, name, "bringing the metadata store up to date; with many rows this takes a while");
+    let (first, migrator) = (version_of(connection).await?, migrator());
+    while version_of(connection).await? < CURRENT {
+        // Of several processes that start at once one takes the step; the others wait for the lock and find it taken.
+        let mut step = connection.begin_with("begin immediate").await?;
+        let found = version_of(&mut step).await?;
+        let Some((version, name, _)) = MIGRATIONS.into_iter().find(|(version, ..)| *version > found) else { break };
+        // Nothing to tell of a new one.
+        if first > 0 {
+            info!(version, name, "bringing the metadata store up to date; with many rows this takes a while");
+        }
         let begun = Instant::now();
-        migrator.run_to(version, &mut *connection).await.map_err(StoreError::Migrate)?;
-        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(version, name, took_ms, "brought the metadata store up to date");
+        migrator.run_to(version, &mut *step).await?;
+        step.commit().await?;
+        if first > 0 {
+            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            info!(version, name, took_ms, "brought the metadata store up to date");
+        }
     }
-    // All steps of a new one; elsewhere this proves that the steps are those that were applied.
-    migrator.run(connection).await.map_err(StoreError::Migrate)
+    // This proves that the steps are those that were applied.
+    Ok(migrator.run(connection).await?)
 }
 
 /// Refuses a database that is not up to date, and changes nothing.
 pub(crate) async fn require_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     match version_of(connection).await? {
         found if found < CURRENT => Err(StoreError::OldSchema { found, needed: CURRENT }),
-        _ => migrator().run(connection).await.map_err(StoreError::Migrate),
+        _ => Ok(migrator().run(connection).await?),
     }
 }
 

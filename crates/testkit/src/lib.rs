@@ -26,6 +26,7 @@ pub mod accounts;
 pub mod cache;
 pub mod certificates;
 pub mod crash;
+pub mod disk;
 pub mod expected;
 pub mod fixtures;
 pub mod flavour;

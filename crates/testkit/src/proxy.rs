@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +35,8 @@ struct Control {
     bytes_down: AtomicU64,
     /// At how many such bytes connections are cut; `u64::MAX` is never.
     cut_at_bytes: AtomicU64,
+    /// How many such bytes each connection gets in a second; 0 is as many as there are.
+    bytes_per_second: AtomicU64,
 }
 
 impl Proxy {
@@ -48,6 +51,7 @@ impl Proxy {
             mode: watch::Sender::new(Mode::Pass),
             bytes_down: AtomicU64::new(0),
             cut_at_bytes: AtomicU64::new(u64::MAX),
+            bytes_per_second: AtomicU64::new(0),
         });
         let shared = Arc::clone(&control);
         let listening = tokio::spawn(async move {
@@ -81,6 +85,11 @@ impl Proxy {
         self.control.cut_at_bytes.store(self.bytes_down().saturating_add(bytes), Ordering::Relaxed);
     }
 
+    /// Lets each connection have so many bytes in a second from the target, until [`Self::mend`].
+    pub fn throttle(&self, bytes_per_second: u64) {
+        self.control.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
+    }
+
     /// Holds everything up: connections stay open, no byte passes, until [`Self::mend`].
     pub fn stall(&self) {
         self.control.mode.send_replace(Mode::Stall);
@@ -89,6 +98,7 @@ impl Proxy {
     /// Passes bytes again.
     pub fn mend(&self) {
         self.control.cut_at_bytes.store(u64::MAX, Ordering::Relaxed);
+        self.control.bytes_per_second.store(0, Ordering::Relaxed);
         self.control.mode.send_replace(Mode::Pass);
     }
 }
@@ -124,6 +134,12 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &Control
         }
         if let Some(count) = count {
             let total = count.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
+            // A short answer is hardly held up, a table is.
+            if let Some(nanos) =
+                (read as u64 * 1_000_000_000).checked_div(control.bytes_per_second.load(Ordering::Relaxed))
+            {
+                tokio::time::sleep(Duration::from_nanos(nanos)).await;
+            }
             if total >= control.cut_at_bytes.load(Ordering::Relaxed) {
                 control.mode.send_replace(Mode::Cut);
                 return;

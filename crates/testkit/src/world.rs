@@ -16,6 +16,7 @@
 
 mod calls;
 mod flows;
+mod recurring;
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -35,6 +36,7 @@ use crate::keeper::{self, Kept};
 use crate::server::free_port;
 
 pub use self::flows::{CopyOnce, now_s};
+pub use self::recurring::{PERIOD_S, Recurring, quick_recurring};
 
 /// Base path of the Flow Service.
 pub const FLOW_SERVICE: &str = "/data/foundation/flowservice";
@@ -55,6 +57,7 @@ pub struct WorldOptions {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     configuration: Option<String>,
+    data: Option<PathBuf>,
 }
 
 /// An answer: status and JSON body (`null` if there is none, a string if it is no JSON).
@@ -105,6 +108,14 @@ impl WorldOptions {
         self
     }
 
+    /// A data directory that is somewhere else: on a disk of the test's own, or that of another world, which then are two
+    /// processes over one store and one lake. It stays when the server goes.
+    #[must_use]
+    pub fn data(mut self, directory: &Path) -> Self {
+        self.data = Some(directory.to_owned());
+        self
+    }
+
     /// The content of `headwaters.toml` in the server's working directory.
     #[must_use]
     pub fn configuration(mut self, toml: &str) -> Self {
@@ -146,6 +157,7 @@ impl World {
             environment: Vec::new(),
             arguments: Vec::new(),
             configuration: None,
+            data: None,
         }
     }
 
@@ -232,9 +244,17 @@ impl World {
     /// # Errors
     /// It doesn't end in time.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
-        let id = self.process.as_ref().and_then(Child::id).context("the server does not run")?;
-        signal(id, "TERM")?;
+        self.signal("TERM")?;
         self.ended().await
+    }
+
+    /// Sends the server a signal (`TERM`, `STOP`, `CONT`, …) and does not wait for what it does.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.process.as_ref().and_then(Child::id).context("the server does not run")?;
+        signal(id, name)
     }
 
     /// Waits until the server ends by itself, e.g. at a crash point.
@@ -273,7 +293,7 @@ impl World {
 
     /// The server's data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("headwaters-data")
+        self.options.data.clone().unwrap_or_else(|| self.dir.join("headwaters-data"))
     }
 
     /// What the server has logged so far.

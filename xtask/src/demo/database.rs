@@ -12,22 +12,22 @@ use crate::environment::root;
 use crate::shell::{self, output};
 
 /// The account that the demonstration reads with.
-pub(super) const USER: &str = "flow_reader";
+pub(crate) const USER: &str = "flow_reader";
 /// Its password; the database is thrown away.
-pub(super) const PASSWORD: &str = "demo-Pa55";
+pub(crate) const PASSWORD: &str = "demo-Pa55";
 /// How long the database may take to start, in tenths of a second.
 const START_TENTHS_MAX: u32 = 600;
 
 /// A running MariaDB.
-pub(super) struct Database {
+pub(crate) struct Database {
     dir: PathBuf,
     process: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Database {
     /// Starts it in `dir`, loads the shop, and makes the account.
-    pub(super) fn start(dir: &Path) -> Result<Self> {
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
         let data = format!("--datadir={}", dir.join("mariadb").display());
         let is_root = output(Command::new("id").arg("-u"))?.trim() == "0";
         let user: &[&str] = if is_root { &["--user=root"] } else { &[] };
@@ -86,7 +86,7 @@ impl Database {
     }
 
     /// The rows of a statement as text, `NULL` for null, session in UTC.
-    pub(super) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         let text = output(self.client().arg(format!("--execute=set time_zone = '+00:00'; {sql}")))?;
         Ok(text.lines().map(|line| line.split('\t').map(unescaped).collect()).collect())
     }
@@ -112,7 +112,7 @@ fn unescaped(cell: &str) -> String {
 }
 
 /// A port that nobody listens on at this moment.
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
     Ok(listener.local_addr()?.port())
 }

@@ -19,13 +19,13 @@ rm -rf "$1"
 "#;
 
 /// Watches over the processes that are noted in its folder.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     shell: Child,
 }
 
 impl Keeper {
     /// Starts watching.
-    pub(super) fn over(dir: &Path) -> Result<Self> {
+    pub(crate) fn over(dir: &Path) -> Result<Self> {
         let shell = Command::new("sh")
             .args(["-c", SCRIPT, "headwaters-demo-keeper"])
             .arg(dir)
@@ -45,7 +45,7 @@ impl Drop for Keeper {
 }
 
 /// Starts a process in a group of its own, so that Ctrl-C reaches only us, and notes it for the keeper.
-pub(super) fn start(command: &mut Command, dir: &Path, name: &str) -> Result<Child> {
+pub(crate) fn start(command: &mut Command, dir: &Path, name: &str) -> Result<Child> {
     let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
     let child = command
         .process_group(0)
@@ -59,7 +59,7 @@ pub(super) fn start(command: &mut Command, dir: &Path, name: &str) -> Result<Chi
 }
 
 /// What a process has logged, for an error message.
-pub(super) fn log(dir: &Path, name: &str) -> String {
+pub(crate) fn log(dir: &Path, name: &str) -> String {
     const LINES_MAX: usize = 20;
     let text = std::fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

@@ -20,16 +20,16 @@ const LINES_SHOWN_MAX: usize = 30;
 const LINE_SHOWN_MAX: usize = 150;
 
 /// A running server and what its clients send with each call.
-pub(super) struct Service {
+pub(crate) struct Service {
     process: Child,
-    pub(super) data: PathBuf,
-    pub(super) port: u16,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Service {
     /// Starts the server in `dir` and waits until it is ready.
-    pub(super) fn start(binary: &Path, dir: &Path) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, dir: &Path) -> Result<Self> {
         let port = database::free_port()?;
         let data = dir.join("headwaters-data");
         let mut command = Command::new(binary);
@@ -54,7 +54,7 @@ impl Service {
     }
 
     /// Fetches a token as a client would, and sends it with each call from now on.
-    pub(super) fn log_in(&mut self) -> Result<()> {
+    pub(crate) fn log_in(&mut self) -> Result<()> {
         let path = self.data.join("credentials.json");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let credentials: Value = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
@@ -82,12 +82,12 @@ impl Service {
     }
 
     /// Makes one call and shows it with its answer; another status than the tutorial's is an error.
-    pub(super) fn call(&self, method: &str, path: &str, body: Option<&Value>, expected: u16) -> Result<Value> {
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>, expected: u16) -> Result<Value> {
         self.call_for(method, path, body, expected, "")
     }
 
     /// As [`Self::call`], and of the answer only the part that the pointer names is shown.
-    pub(super) fn call_for(
+    pub(crate) fn call_for(
         &self,
         method: &str,
         path: &str,
@@ -115,13 +115,13 @@ impl Service {
     }
 
     /// Makes one call without showing it.
-    pub(super) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<http::Answer> {
+    pub(crate) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<http::Answer> {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         http::send(self.port, method, path, &headers, &body.map(Value::to_string).unwrap_or_default())
     }
 
     /// Stops the server by SIGTERM, as an operator would, and checks that it ends with 0.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         shell::run(Command::new("kill").arg("-TERM").arg(self.process.id().to_string()))?;
         let status = self.process.wait().context("waiting for the server to stop")?;
         if !status.success() {
@@ -130,8 +130,13 @@ impl Service {
         Ok(())
     }
 
+    /// The number of its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until somebody else ends the server.
-    pub(super) fn wait_for_end(mut self) -> Result<()> {
+    pub(crate) fn wait_for_end(mut self) -> Result<()> {
         self.process.wait().map(drop).context("waiting for the server")
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use headwaters_control::ports::{Clock, Executor, Lakes, Sources};
+use headwaters_model::care::{CareLimits, CareReport};
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
 use headwaters_model::id::SpecId;
 use headwaters_model::job::{Committed, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess};
@@ -98,6 +99,10 @@ impl Lakes for Nowhere {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JobError>> {
         ready(Ok(())).boxed()
+    }
+
+    fn care<'a>(&'a self, _: &'a str, _: CareLimits) -> BoxFuture<'a, Result<CareReport, JobError>> {
+        ready(Ok(CareReport::default())).boxed()
     }
 }
 

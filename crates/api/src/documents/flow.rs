@@ -87,6 +87,42 @@ pub(crate) struct FlowOptions {
     /// The share of rejected rows, in percent, below which a run still succeeds; without it any of them fails the run.
     #[schema(required = false, exclusive_minimum = 0)]
     partial_ingestion_percent: f64,
+    /// What a run promises to show. Beyond the hosted service.
+    #[schema(required = false)]
+    consistency: ConsistencyDocument,
+    /// Whether the key ranges of a table become visible one by one while the run goes on; implies `split`. Beyond the hosted
+    /// service.
+    #[schema(required = false)]
+    commit_per_split: bool,
+    /// What happens when the columns of the source have changed. Beyond the hosted service.
+    #[schema(required = false)]
+    schema_change: SchemaChangeDocument,
+    /// Whether counts and checksums of the server and of the landed files are compared before the commit. Beyond the hosted
+    /// service.
+    #[schema(required = false)]
+    verify: bool,
+}
+
+/// What a run promises to show: `table`, the default, is the whole table as of one moment, and an attempt that breaks starts
+/// over; with `split` that holds for each key range of its own, and another attempt goes on with those that are missing.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ConsistencyDocument {
+    /// The whole table as of one moment.
+    Table,
+    /// Each key range as of one moment.
+    Split,
+}
+
+/// What happens when the columns of the source have changed: with `evolve`, the default, what loses nothing is done and
+/// noted, and anything else fails the run; with `fail` any change does.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SchemaChangeDocument {
+    /// Changes that lose nothing are done.
+    Evolve,
+    /// Every change fails the run.
+    Fail,
 }
 
 /// When a flow runs. Each value may be a text or have the JSON type that it stands for, and is shown as it was sent; other

@@ -22,7 +22,7 @@ pub(crate) struct RunDocument {
     /// Runs that it has begun; as they were reported.
     #[schema(required = false)]
     child_flow_run_ids: Vec<String>,
-    /// The window, as it was sent.
+    /// The window: as it was sent, or what the run has read of its own, once that is known.
     #[schema(required = false)]
     params: RunParams,
     /// Runs that it waited for; as they were reported.
@@ -37,7 +37,7 @@ pub(crate) struct RunDocument {
     record_types: Vec<String>,
 }
 
-/// The window of a run on demand. Fields that are not described here are stored and shown.
+/// The window of a run. Fields that are not described here are stored and shown.
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunParams {
@@ -251,7 +251,8 @@ pub(crate) struct StatusSummary {
     /// What went wrong, of a success too: rows that were tolerated.
     #[schema(required = false)]
     errors: Vec<ErrorEntry>,
-    /// `errorDetail`: the whole story of a failure; `notes`: what a person should know; `type`: `one-time`.
+    /// `errorDetail`: the whole story of a failure; `notes`: what a person should know; `attempts`: the tries of the run,
+    /// where one of them broke; `type`: `one-time`.
     #[schema(required = false)]
     extensions: AnyObject,
     /// The activities that this is about.

@@ -98,7 +98,7 @@ pub(crate) fn code_of_access(error: &AccessError) -> Code {
         AccessError::AllSandboxes => Code::flow(2113, 400),
         AccessError::Denied { .. } => Code::flow(2118, 403),
         AccessError::NotManaging { .. } => Code::flow(2121, 403),
-        AccessError::Store(error) if error.is_busy() => Code::flow(1400, 503),
+        AccessError::Store(error) if error.is_unavailable() => Code::flow(1400, 503),
         AccessError::Store(_) => Code::flow(1400, 500),
     }
 }
@@ -108,7 +108,7 @@ pub(crate) fn code_of_denial(denied: &TokenDenied) -> Code {
     match denied {
         TokenDenied::FieldMissing(_) | TokenDenied::GrantType | TokenDenied::Scope(_) => Code::flow(1400, 400),
         TokenDenied::Client => Code::flow(1400, 401),
-        TokenDenied::Store(error) if error.is_busy() => Code::flow(1400, 503),
+        TokenDenied::Store(error) if error.is_unavailable() => Code::flow(1400, 503),
         TokenDenied::Store(_) | TokenDenied::Signing => Code::flow(1400, 500),
     }
 }

@@ -46,7 +46,11 @@ async fn show_health() -> Json<Health> {
     (status = 200, description = "requests can be answered", body = Health),
     (status = 503, description = "not yet, or not any more", body = ProblemBody)))]
 async fn show_readiness(State(state): State<ApiState>) -> Result<Json<Health>, ApiError> {
-    state.control().ready().await.map_err(|error| Refusal::NotReady(error.to_string()))?;
+    state.control().ready().await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        Refusal::NotReady(format!("{error}{hint}"))
+    })?;
     Ok(Json(Health { status: "ok" }))
 }
 

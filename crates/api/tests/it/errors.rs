@@ -236,12 +236,9 @@ async fn targets(produced: &mut Produced) {
     produced.ask("FLOW-1425-400", "two schemas", post(&world, "flows", &new_flow(&source, &target))).await;
 }
 
-/// A flow that runs every hour by its column `created`, from this moment on, in use: which this build does not offer yet, so
-/// that it is stored.
+/// A flow that runs every hour by its column `created`, from this moment on.
 async fn make_recurring(world: &World, parts: &Parts, start_s: i64) -> String {
-    let id = world.make(&format!("{FLOW}/flows?mode=draft"), &recurring(parts, start_s)).await;
-    store::<Flow>(world, &id, |_, state| *state = State::Enabled).await;
-    id
+    world.make(&format!("{FLOW}/flows"), &recurring(parts, start_s)).await
 }
 
 /// The body of such a flow.
@@ -290,6 +287,14 @@ async fn new_flows(produced: &mut Produced) {
             json!({ "startTime": START_MS / 1000 + 3600, "frequency": "week", "interval": i64::MAX / 604_800 }),
         ),
         ("CONNECTOR-1364-400", "once, with what was before", once(), "/scheduleParams/backfill", json!(true)),
+        (
+            "CONNECTOR-1312-400",
+            "every hour by a column that there is not",
+            hourly(),
+            "/transformations/0/params/deltaColumn/name",
+            json!("colour"),
+        ),
+        ("CONNECTOR-1312-400", "a promise that there is not", once(), "/options", json!({ "consistency": "row" })),
         ("CONNECTOR-1367-400", "every hour by no column", hourly(), "/transformations", json!([])),
         ("CONNECTOR-1369-400", "once, by a column", once(), "/transformations", hourly()["transformations"].clone()),
         ("CONNECTOR-1397-400", "a frequency that there is not", once(), "/scheduleParams/frequency", json!("rarely")),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use headwaters_control::ports::{Executor, Lakes, Sources};
+use headwaters_model::care::{CareLimits, CareReport};
 use headwaters_model::connection::MASK;
 use headwaters_model::explore::{ColumnType, ExploredColumn, ExploredTable, ListedTable, ServerInfo, TableKind};
 use headwaters_model::id::SpecId;
@@ -15,6 +16,7 @@ use headwaters_model::offset::{CommitMark, Ordinal};
 use headwaters_model::row_filter::{Literal, RowFilter};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_model::spec::{MARIADB, MYSQL};
+use headwaters_model::watermark::Delta;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +115,11 @@ impl Sources for FakeSources {
                     SourceErrorKind::UnknownColumn,
                     format!("the table {} has no column {name}", table.path),
                 )),
-                None => request.filter.as_ref().map_or(Ok(()), |filter| check_filter(filter, &table)),
+                None => request
+                    .filter
+                    .as_ref()
+                    .map_or(Ok(()), |filter| check_filter(filter, &table))
+                    .and_then(|()| request.delta.as_ref().map_or(Ok(()), |delta| check_delta(delta, &table))),
             }
         });
         ready(checked).boxed()
@@ -122,6 +128,15 @@ impl Sources for FakeSources {
 
 fn host(access: &SourceAccess) -> &str {
     access.params.get("server").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn check_delta(delta: &Delta, table: &ExploredTable) -> Result<(), SourceError> {
+    let name = &delta.column.name;
+    if table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let message = format!("the table {} has no column {name} to choose rows by", table.path);
+    Err(SourceError::definite(SourceErrorKind::DeltaColumn, message))
 }
 
 /// Looks at single comparisons only: the tests need no more.
@@ -287,5 +302,9 @@ impl Lakes for FakeLakes {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JobError>> {
         ready(Ok(())).boxed()
+    }
+
+    fn care<'a>(&'a self, _: &'a str, _: CareLimits) -> BoxFuture<'a, Result<CareReport, JobError>> {
+        ready(Ok(CareReport::default())).boxed()
     }
 }

@@ -149,7 +149,14 @@ async fn flows(record: &mut Record, world: &World, source: &str, target: &str) {
     let mut flow = new_flow(source, target);
     flow["scheduleParams"]["startTime"] = json!((START_MS / 1000 + 86_400).to_string());
     flow["options"] = json!({ "errorDiagnosticsEnabled": true, "partialIngestionPercent": 5 });
+    let mut recurring = flow.clone();
+    recurring["scheduleParams"]["frequency"] = json!("minute");
+    recurring["scheduleParams"]["interval"] = json!("15");
+    recurring["scheduleParams"]["backfill"] = json!("true");
+    recurring["transformations"] = json!([{ "name": "Copy", "params": { "deltaColumn": { "name": "created" } } }]);
+    recurring["options"] = json!({ "schemaChange": "fail", "verify": true });
     let id = record.make(world, "once, tomorrow", &all, flow).await;
+    record.make(world, "every 15 minutes from tomorrow on, what has come since", &all, recurring).await;
     let one = format!("{all}/{id}");
     let change = replace("/options/partialIngestionPercent", json!(10));
     record.ask(world, "more rejected rows are tolerated", Method::PATCH, &one, change).await;

@@ -159,14 +159,19 @@ impl Named<'_> {
                 let reason = "a recurring flow of a table needs the transformation Copy with a deltaColumn";
                 Err(CommandError::invalid(Cause::NoDeltaColumn, "/transformations", reason))
             }
-            // One that recurs already came from a build that runs it, and can be looked after.
-            _ if !schedule.is_once() && self.scheduled.is_none_or(|before| before.is_once()) => {
-                let reason =
-                    "this build runs flows of the frequency once only: recurring flows come with a later release";
-                Err(CommandError::invalid(Cause::Frequency, "/scheduleParams/frequency", reason))
-            }
-            _ => Ok(()),
+            Some(at) => check_delta_column(delta, at),
+            None => Ok(()),
         }
+    }
+}
+
+/// The delta column of the transformation at this place must have a name; whether there is such a column the source knows.
+fn check_delta_column(delta: Option<&Value>, at: usize) -> Result<(), CommandError> {
+    let pointer = format!("/transformations/{at}/params/deltaColumn");
+    match delta.map(DeltaColumn::read) {
+        None => Err(CommandError::missing_field(pointer)),
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(CommandError::invalid(Cause::InvalidValue, pointer, error.reason)),
     }
 }
 
@@ -328,15 +333,38 @@ mod tests {
     }
 
     #[test]
-    fn a_recurring_flow_is_checked_as_documented_and_then_refused_by_this_build() {
+    fn a_recurring_flow_needs_a_delta_column_with_a_name() {
         assert_eq!(cause(recurring), Cause::NoDeltaColumn);
-        let refused = check(|c| {
-            recurring(c);
-            c.transformations = Some(vec![copy()]);
-        });
-        let refused = refused.unwrap_err();
-        assert_eq!(refused.cause(), Cause::Frequency);
-        assert!(refused.to_string().contains("frequency once only"), "{refused}");
+        let with = |copies: Vec<Value>| {
+            check(|c| {
+                recurring(c);
+                c.transformations = Some(copies);
+            })
+        };
+        with(vec![copy()]).unwrap();
+        with(vec![json!({ "name": "Mapping", "params": { "mappingId": "m" } }), copy()]).unwrap();
+        let nameless = json!({ "name": "Copy", "params": { "deltaColumn": { "name": " " } } });
+        assert_eq!(with(vec![nameless]).unwrap_err().cause(), Cause::InvalidValue);
+    }
+
+    #[test]
+    fn options_that_decide_how_runs_read_and_land_are_checked_by_name() {
+        let with = |options: Value| check(|c| c.options = options.as_object().cloned());
+        with(json!({ "consistency": "split", "commitPerSplit": true, "schemaChange": "fail", "verify": true }))
+            .unwrap();
+        with(json!({ "consistency": "table", "commitPerSplit": false, "schemaChange": "evolve", "verify": false }))
+            .unwrap();
+        for (key, value) in [
+            ("consistency", json!("row")),
+            ("consistency", json!(true)),
+            ("commitPerSplit", json!("yes")),
+            ("schemaChange", json!("ignore")),
+            ("verify", json!("true")),
+        ] {
+            let refused = with(json!({ (key): value })).unwrap_err();
+            assert_eq!(refused.cause(), Cause::InvalidValue, "{key}");
+            assert!(refused.to_string().contains(&format!("/options/{key}")), "{refused}");
+        }
     }
 
     #[test]

@@ -54,11 +54,10 @@ impl Control {
         let asked = decide(command.params.as_ref(), &flow.body, &self.settings)?;
         let parts = Parts::of(&mut tx, &flow, "/flowId").await?;
         drop(tx);
-        if asked.windowed.is_some() {
+        if let Some(windowed) = &asked.windowed {
             let access = self.access(&parts.connection).await?;
             let _turn = self.turn_at_sources(caller).await?;
-            let request = self.read_within(&access, &parts.source.body, asked.windowed.as_ref()).await?;
-            self.check_window(&access, &request).await?;
+            self.check_window(&access, &parts.source.body, windowed).await?;
         }
         let run = self.insert_run(caller, &command, &asked).await?;
         info!(flow = %run.body.flow_id, run = %run.id, "a run on demand was made");
@@ -109,7 +108,7 @@ impl Control {
         }
         let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), again.params);
         let run = Resource::new(caller.scope.clone(), State::Enabled, body, &caller.actor, now_ms);
-        let origin = RunOrigin { windowed: again.windowed, root: None };
+        let origin = RunOrigin { windowed: again.windowed, ..RunOrigin::default() };
         tx.queue_run(&run, &origin, again.start_ms.map_or(now_ms, |start_ms| start_ms.max(now_ms))).await?;
         note(&mut tx, caller, Deed::RunOnDemand, run.reference(), &run.etag, now_ms).await?;
         tx.commit().await?;

@@ -11,6 +11,13 @@
 //!    overtakes the attempt, which then looks again. When there are such rows, nothing is read and the run ends as a
 //!    success without records.
 //!
+//! Only kin that reads the same counts: in a family whose window was skipped (`failed_window`) some runs read exactly that
+//! window, and others on from the watermark.
+//!
+//! A run that reads on from its flow's watermark is held by the watermark instead: it moves in the commit that lands the
+//! rows below it, and whoever repeats such a run begins where it stands then, so that nothing is read twice, by whomever it
+//! was read meanwhile. Such a run may be repeated as long as it has landed nothing itself.
+//!
 //! What has landed is told by batches; what a run reads, and which runs are its kin, by its origin (`RunOrigin`). What is
 //! shown of a run decides nothing of that, because a report may replace it (`report.rs`): it only says whether a run is
 //! over. A repeat takes the origin of the run that it repeats, and shows the window of that.
@@ -19,7 +26,7 @@ use headwaters_model::etag::Precondition;
 use headwaters_model::flow::Flow;
 use headwaters_model::job::Landed;
 use headwaters_model::resource::{Resource, State};
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunOrigin};
 use headwaters_model::window::Windowed;
 use headwaters_store::{Kin, StoreError, Tx};
 use tracing::info;
@@ -30,6 +37,7 @@ use crate::access::Caller;
 use crate::audit::{Deed, note};
 use crate::error::{Cause, CommandError};
 use crate::life_cycle::{admit, find};
+use crate::scheduler::is_once;
 
 /// How many repeats the family of a run may have.
 pub const REPEATS_MAX: usize = 100;
@@ -51,10 +59,12 @@ impl Control {
         admit(&old, expected, self.settings.strict.matching())?;
         let flow = enabled_flow(&mut tx, &old).await?;
         let kin = tx.kin(old.id).await?;
+        let origin = tx.run_origin(old.id).await?;
         repeatable(&old, &kin)?;
+        still_wanted(&flow, &origin, &kin)?;
         Parts::of(&mut tx, &flow, "").await?;
         room_for_another(&mut tx, &flow).await?;
-        let origin = tx.run_origin(old.id).await?.repeated(old.id);
+        let origin = origin.repeated(old.id);
         let params = origin.windowed.as_ref().map(Windowed::params);
         let mut body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), params);
         body.parent_flow_run_id = Some(old.id);
@@ -67,10 +77,18 @@ impl Control {
         Ok(run)
     }
 
-    /// What a run that repeats another ends with when rows of its kin have landed after all; none when it has to read.
-    pub(crate) async fn landed_by_kin(&self, run: &Resource<Run>) -> Result<Option<Landed>, StoreError> {
+    /// What a run that repeats another ends with when rows of its kin have landed after all; none when it has to read, and
+    /// for a run that the watermark keeps from reading them.
+    pub(crate) async fn landed_by_kin(
+        &self,
+        run: &Resource<Run>,
+        origin: &RunOrigin,
+    ) -> Result<Option<Landed>, StoreError> {
+        if origin.reads_on() {
+            return Ok(None);
+        }
         let kin = self.store.read(&run.scope).await?.kin(run.id).await?;
-        let landed = kin.into_iter().find(|kin| kin.landed && kin.run != run.id);
+        let landed = kin.into_iter().find(|kin| kin.landed && kin.reads_same && kin.run != run.id);
         Ok(landed.map(|kin| {
             let note = format!("nothing was read: the rows of run {}, which this run repeats, have landed", kin.run);
             Landed { notes: vec![note], ..Landed::default() }
@@ -99,7 +117,7 @@ fn repeatable(run: &Resource<Run>, kin: &[Kin]) -> Result<(), CommandError> {
     }
     for one in kin {
         let by = if one.run == run.id { "it".to_owned() } else { format!("its repeat {}", one.run) };
-        if one.landed {
+        if one.landed && (one.run == run.id || one.reads_same) {
             return refused(format!(
                 "the rows of {} are in the data set: {by} has landed them, and only runs that failed or ingested no \
                  records can be repeated",
@@ -115,6 +133,16 @@ fn repeatable(run: &Resource<Run>, kin: &[Kin]) -> Result<(), CommandError> {
             "{} was repeated {REPEATS_MAX} times: see why it fails, then make a run on demand or a new flow",
             run.reference()
         ));
+    }
+    Ok(())
+}
+
+/// Refuses to repeat the only run of a flow that ran once, when it recurs by now: its own runs read all of the table.
+fn still_wanted(flow: &Resource<Flow>, origin: &RunOrigin, kin: &[Kin]) -> Result<(), CommandError> {
+    let is_whole_table = origin.windowed.is_none() && origin.instant_ms.is_none();
+    if is_whole_table && !is_once(flow) && kin.iter().any(|one| one.is_scheduled) {
+        let reason = format!("{} recurs by now, and its next run reads what this one should have", flow.reference());
+        return Err(CommandError::invalid(Cause::NotRepeatable, "", reason));
     }
     Ok(())
 }

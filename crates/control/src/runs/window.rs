@@ -1,26 +1,26 @@
-//! What a run reads: the source connection's table and filter, and within them the run's window.
+//! The window of a run on demand: whether its source can read it, and what of it was landed before.
 //!
-//! How a window is spelt depends on the type of its delta column, which only the source knows. It is asked each time, when
-//! a run is made and again by every attempt: a column may be altered in between. Nothing here holds a transaction.
+//! How a window is spelt depends on the type of its delta column, which only the source knows. It is asked when a run is
+//! made, and again by every attempt: a column may be altered in between. Nothing here holds a transaction.
 
 use std::error::Error;
 use std::time::Duration;
 
-use headwaters_model::explore::ColumnType;
-use headwaters_model::job::{ReadRequest, SourceAccess};
+use headwaters_model::job::SourceAccess;
+use headwaters_model::metrics::Window;
 use headwaters_model::resource::Resource;
-use headwaters_model::row_filter::RowFilter;
 use headwaters_model::run::Run;
 use headwaters_model::source_connection::SourceConnection;
-use headwaters_model::source_error::{SourceError, SourceErrorKind};
-use headwaters_model::window::{DeltaColumn, Windowed, narrowed};
+use headwaters_model::source_error::SourceErrorKind;
+use headwaters_model::watermark::{Delta, Span};
+use headwaters_model::window::Windowed;
 use headwaters_store::{LandedRun, StoreError};
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::Control;
 use crate::connections::slow;
-use crate::error::{Cause, CommandError, clipped};
+use crate::error::{Cause, CommandError};
 use crate::flows::read_request;
 
 /// How long looking up the delta column may take.
@@ -31,73 +31,54 @@ const OVERLAPS_NAMED_MAX: u32 = 3;
 const POINTER: &str = "/params/deltaColumn";
 
 impl Control {
-    /// What is read of a source, within a window if there is one. Causes: `InvalidValue` where the column does not exist
-    /// or has no moments in it, `Filter`, `Driver`, `NoColumns`.
-    pub(crate) async fn read_within(
+    /// Asks the source whether a window of its rows can be read. Causes: `InvalidValue` where the column does not exist or
+    /// has no moments in it, `Driver`, `NoColumns`.
+    pub(super) async fn check_window(
         &self,
         access: &SourceAccess,
         source: &SourceConnection,
-        windowed: Option<&Windowed>,
-    ) -> Result<ReadRequest, CommandError> {
+        windowed: &Windowed,
+    ) -> Result<(), CommandError> {
+        let Windowed { window, delta } = windowed;
         let mut request = read_request(source)?;
-        if let Some(Windowed { window, delta }) = windowed {
-            let column = self.type_of(access, &request.table, delta).await?;
-            let refused = |reason| CommandError::invalid(Cause::InvalidValue, POINTER, reason);
-            let filter = narrowed(request.filter.as_ref(), window.conditions(delta, column).map_err(refused)?);
-            // The limits of a filter hold for both together.
-            RowFilter::parse(&filter).map_err(|error| CommandError::invalid(Cause::Filter, "", error.to_string()))?;
-            request.filter = Some(filter);
-        }
-        Ok(request)
-    }
-
-    /// Asks the source whether a request can be read that holds the window of a delta column.
-    pub(super) async fn check_window(&self, access: &SourceAccess, request: &ReadRequest) -> Result<(), CommandError> {
-        let check = timeout(LOOK_PATIENCE, self.ports.sources.check_read(access, request)).await;
+        request.delta = Some(Delta { column: delta.clone(), span: Span::Asked(*window) });
+        let check = timeout(LOOK_PATIENCE, self.ports.sources.check_read(access, &request)).await;
         check.unwrap_or_else(|_| Err(slow(LOOK_PATIENCE))).map_err(|error| match &error.fault().kind {
-            // The filter of the source connection was checked when it was written: it is the window that does not fit.
-            SourceErrorKind::FilterType => {
-                let reason = format!("the column has no moments in it: {error}");
-                CommandError::invalid(Cause::InvalidValue, POINTER, reason)
-            }
+            SourceErrorKind::DeltaColumn => CommandError::invalid(Cause::InvalidValue, POINTER, error.to_string()),
             _ => CommandError::Source(error),
         })
     }
 
     /// What a person should know of a run that reads rows again that earlier runs of its flow have landed: they are in the
-    /// data set once more then (flow-service.md 16.6). A note that can not be made holds no run up.
-    pub(crate) async fn overlap(&self, run: &Resource<Run>, windowed: Option<&Windowed>) -> Option<String> {
-        note_on(self.landed_before(run, windowed).await, windowed.is_some())
+    /// data set once more then (flow-service.md 16.6). `covered` is what it was asked to read, or has read since the
+    /// watermark. A note that can not be made holds no run up.
+    pub(crate) async fn overlap(&self, run: &Resource<Run>, covered: Covered) -> Option<String> {
+        note_on(self.landed_before(run, covered).await, covered != Covered::WholeTable)
     }
 
-    async fn landed_before(
-        &self,
-        run: &Resource<Run>,
-        windowed: Option<&Windowed>,
-    ) -> Result<Vec<LandedRun>, StoreError> {
-        let window = windowed.map(|windowed| windowed.window);
-        self.store.read(&run.scope).await?.landed_before(run, window, OVERLAPS_NAMED_MAX + 1).await
+    async fn landed_before(&self, run: &Resource<Run>, covered: Covered) -> Result<Vec<LandedRun>, StoreError> {
+        let mut tx = self.store.read(&run.scope).await?;
+        match covered {
+            Covered::WholeTable => tx.landed_before(run, None, OVERLAPS_NAMED_MAX + 1).await,
+            Covered::Asked(window) => tx.landed_before(run, Some(window), OVERLAPS_NAMED_MAX + 1).await,
+            Covered::Since(window) => tx.asked_before(run, window, OVERLAPS_NAMED_MAX + 1).await,
+            Covered::Counted => Ok(Vec::new()),
+        }
     }
+}
 
-    /// What the source advertises of the delta column.
-    async fn type_of(
-        &self,
-        access: &SourceAccess,
-        table: &str,
-        delta: &DeltaColumn,
-    ) -> Result<ColumnType, CommandError> {
-        let described = timeout(LOOK_PATIENCE, self.ports.sources.describe(access, table, None, None)).await;
-        let described: Result<_, SourceError> = described.unwrap_or_else(|_| Err(slow(LOOK_PATIENCE)));
-        let columns = described.map_err(CommandError::Source)?.columns;
-        // As the source itself finds a column: exactly so spelt, else without regard to case.
-        let folded = delta.name.to_lowercase();
-        let exact = columns.iter().find(|column| column.name == delta.name);
-        let found = exact.or_else(|| columns.iter().find(|column| column.name.to_lowercase() == folded));
-        found.map(|column| column.column_type).ok_or_else(|| {
-            let reason = format!("{} has no column {} that can be read", clipped(table), clipped(&delta.name));
-            CommandError::invalid(Cause::InvalidValue, format!("{POINTER}/name"), reason)
-        })
-    }
+/// Which rows of its table a run has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Covered {
+    /// All of them.
+    WholeTable,
+    /// Those of these moments, which somebody asked for.
+    Asked(Window),
+    /// Those of these moments, which no other run of the schedule has read.
+    Since(Window),
+    /// Those behind the watermark of a column that counts: no other run of the schedule has read them, and no window can
+    /// name them.
+    Counted,
 }
 
 /// The note on overlaps of a run that reads a window or the whole table, with what was landed before of that.

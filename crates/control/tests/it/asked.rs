@@ -7,9 +7,11 @@ use headwaters_model::account::Role;
 use headwaters_model::etag::Precondition;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::RunId;
-use headwaters_model::page::ListQuery;
+use headwaters_model::metrics::Window;
+use headwaters_model::page::{ListQuery, SEARCH_LIMIT_MAX};
 use headwaters_model::resource::{Resource, State};
 use headwaters_model::run::{Run, RunOrigin, RunStatus};
+use headwaters_model::watermark::Span;
 use headwaters_store::Stored;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -68,7 +70,8 @@ pub(crate) async fn over(world: &World, id: RunId) -> Resource<Run> {
 
 /// All runs of the flow, the oldest first.
 pub(crate) async fn runs(world: &World) -> Vec<Resource<Run>> {
-    let mut runs = world.control.list::<Run>(&world.caller, &ListQuery::all()).await.unwrap().items;
+    let all = ListQuery { limit: SEARCH_LIMIT_MAX, ..ListQuery::all() };
+    let mut runs = world.control.list::<Run>(&world.caller, &all).await.unwrap().items;
     runs.sort_by_key(|run| run.id);
     runs
 }
@@ -115,12 +118,13 @@ pub(crate) async fn queued(
     run
 }
 
-/// The bounds of the window that was read last, as they were sent to the source; none for the whole table.
-pub(crate) fn bounds_read(world: &World) -> Option<(Value, Value)> {
+/// The window that was read last, as it was asked for; none for the whole table.
+pub(crate) fn window_read(world: &World) -> Option<Window> {
     let read = world.executor.reads.lock().unwrap().last().unwrap().clone();
-    let filter = read.filter?;
-    let bound = |at: usize| filter["value"]["params"][at]["params"][1]["value"].clone();
-    Some((bound(0), bound(1)))
+    match read.delta?.span {
+        Span::Asked(window) => Some(window),
+        Span::Since(since) => panic!("not a window, but what has come since: {since:?}"),
+    }
 }
 
 pub(crate) async fn repeat(world: &World, run: &Resource<Run>) -> Result<Resource<Run>, CommandError> {

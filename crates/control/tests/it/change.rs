@@ -1,5 +1,6 @@
 //! Patches and actions: versions, paths, all or nothing (flow-service.md 4, 9, 10).
 
+mod begun;
 mod connections;
 mod drafts;
 mod flows;

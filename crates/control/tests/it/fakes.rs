@@ -2,12 +2,16 @@
 //! does (executor.rs).
 
 mod executor;
+mod increment;
+mod plan;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering as Atomic};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use headwaters_control::ports::{Clock, Lakes, Sources};
+use headwaters_model::care::{CareLimits, CareReport};
 use headwaters_model::connection::MASK;
 use headwaters_model::explore::{ColumnType, ExploredColumn, ExploredTable, ListedTable, ServerInfo, TableKind};
 use headwaters_model::id::SpecId;
@@ -15,8 +19,10 @@ use headwaters_model::job::{JobError, ReadRequest, SourceAccess};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_model::spec::MYSQL;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 pub(crate) use self::executor::{Commit, FakeExecutor, Land, failure, lost};
+pub(crate) use self::plan::{Cut, READERS};
 
 /// The password that the fake source takes.
 pub(crate) const PASSWORD: &str = "hunter2-river";
@@ -155,10 +161,11 @@ impl Sources for FakeSources {
                 let message = format!("no table {}", request.table);
                 return Err(SourceError::definite(SourceErrorKind::UnknownTable, message));
             }
-            match request.columns.iter().flatten().find(|column| *column != "id") {
-                Some(column) => {
-                    Err(SourceError::definite(SourceErrorKind::UnknownColumn, format!("no column {column}")))
-                }
+            if let Some(column) = request.columns.iter().flatten().find(|column| *column != "id") {
+                return Err(SourceError::definite(SourceErrorKind::UnknownColumn, format!("no column {column}")));
+            }
+            match &request.delta {
+                Some(delta) => increment::check(delta),
                 None => Ok(()),
             }
         })
@@ -176,6 +183,10 @@ impl Lakes for FakeLakes {
     fn probe(&self) -> BoxFuture<'_, Result<(), JobError>> {
         Box::pin(async { Ok(()) })
     }
+
+    fn care<'a>(&'a self, _: &'a str, _: CareLimits) -> BoxFuture<'a, Result<CareReport, JobError>> {
+        Box::pin(async { Ok(CareReport::default()) })
+    }
 }
 
 /// A clock that goes on only when it is told to.
@@ -186,6 +197,11 @@ impl FakeClock {
         Self(AtomicI64::new(now_ms))
     }
 
+    /// Somebody sets it, back perhaps.
+    pub(crate) fn set(&self, now_ms: i64) {
+        self.0.store(now_ms, Atomic::SeqCst);
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Atomic::SeqCst);
     }
@@ -194,5 +210,18 @@ impl FakeClock {
 impl Clock for FakeClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Atomic::SeqCst)
+    }
+}
+
+/// The same clock, which tells when it was read.
+pub(crate) struct WatchedClock {
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) read: Notify,
+}
+
+impl Clock for WatchedClock {
+    fn now_ms(&self) -> i64 {
+        self.read.notify_one();
+        self.clock.now_ms()
     }
 }

@@ -8,7 +8,7 @@ use headwaters_model::batch::BatchStatus;
 use headwaters_model::etag::Precondition;
 use headwaters_model::job::{JobError, Stage};
 use headwaters_model::resource::{Resource, State};
-use headwaters_model::run::{Run, RunStatus};
+use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -158,7 +158,7 @@ async fn a_later_run_first_settles_what_an_earlier_one_left_in_the_table() {
     let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
     let later =
         Resource::new(world.caller.scope.clone(), State::Enabled, body, &Actor::scheduler(), crate::world::NOW_MS);
-    assert!(tx.schedule_run(&later, crate::world::NOW_MS, None).await.unwrap());
+    assert!(tx.schedule_run(&later, &RunOrigin::default(), crate::world::NOW_MS, None).await.unwrap());
     tx.commit().await.unwrap();
 
     let second = RunningWorker::start(world.other_process());

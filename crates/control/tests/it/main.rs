@@ -3,14 +3,22 @@
 
 mod access;
 mod asked;
+mod attempts;
 mod audit;
 mod change;
+mod clock;
 mod crashes;
+mod doubt;
+mod failures;
 mod fakes;
 mod late_commits;
+mod notify;
 mod on_demand;
+mod recurring;
 mod repeat;
 mod report;
 mod resources;
+mod resume;
 mod runs;
+mod texts;
 mod world;

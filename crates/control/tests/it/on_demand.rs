@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::asked::{
-    NOW_S, PATIENCE, ask, ask_for, bounds_read, cause, flow_now, landed_flow, notes, over, queued, read_count, repeat,
-    rewrite, runs, shown, when, window,
+    NOW_S, PATIENCE, ask, ask_for, cause, flow_now, landed_flow, notes, over, queued, read_count, repeat, rewrite,
+    runs, shown, when, window, window_read,
 };
 use crate::fakes::{Commit, Land};
 use crate::world::{NOW_MS, RunningWorker, World, object, quick, status};
@@ -44,14 +44,9 @@ async fn a_window_is_read_by_its_column_and_appended() {
     let run = over(&world, asked.id).await;
     worker.stop().await;
     assert_eq!((status(&run), read_count(&run)), (RunStatus::Success, Some(3)));
-    let read = world.executor.reads.lock().unwrap().last().unwrap().clone();
-    let conditions = &read.filter.unwrap()["value"]["params"];
-    let bound = |at: usize| {
-        let node = &conditions[at];
-        (node["fnName"].clone(), node["params"][0]["fieldName"].clone(), node["params"][1]["value"].clone())
-    };
-    assert_eq!(bound(0), (json!(">="), json!("UPDATED_AT"), json!("2023-11-14T22:13:20.000Z")));
-    assert_eq!(bound(1), (json!("<"), json!("UPDATED_AT"), json!("2023-11-14T22:14:20.000Z")));
+    let read = world.executor.reads.lock().unwrap().last().unwrap().delta.clone().unwrap();
+    assert_eq!(window_read(&world), Some(Window { start_ms: NOW_MS, end_ms: NOW_MS + 60_000 }));
+    assert_eq!(read.column, DeltaColumn::read(&sent["deltaColumn"]).unwrap(), "the source knows how it is spelt");
     let covered = &run.body.activities[0]["durationSummary"]["extensions"];
     assert_eq!(*covered, json!({ "windowStart": NOW_MS, "windowEnd": NOW_MS + 60_000 }));
     assert_eq!((world.executor.table().rows, world.executor.table().commits), (6, 2));
@@ -191,7 +186,7 @@ async fn a_setting_lets_a_recurring_flow_run_on_demand_without_moving_what_it_ha
     assert_eq!((reached.ordinal.unwrap().0, reached.value), (2, json!({ "wholeTable": true })));
 }
 
-async fn data_set(world: &World) -> DataSetId {
+pub(crate) async fn data_set(world: &World) -> DataSetId {
     let all = world.control.list::<DataSet>(&world.caller, &ListQuery::all()).await.unwrap();
     all.items[0].id.clone()
 }
@@ -223,7 +218,7 @@ async fn a_run_on_demand_before_the_own_run_of_a_flow_leaves_all_of_it_to_that_r
     worker.stop().await;
     assert_eq!((status(&own), world.executor.table().rows), (RunStatus::Success, 6));
     assert!(notes(&own).contains(&asked.id.to_string()), "{}", notes(&own));
-    assert!(world.executor.reads.lock().unwrap().last().unwrap().filter.is_none());
+    assert!(world.executor.reads.lock().unwrap().last().unwrap().delta.is_none());
     assert_eq!((reached().await.ordinal.unwrap().0, reached().await.value), (3, json!({ "wholeTable": true })));
 }
 
@@ -239,7 +234,7 @@ async fn a_setting_lets_a_run_without_params_read_the_whole_table() {
     }
     worker.stop().await;
     assert_eq!(world.executor.table().rows, 12);
-    assert!(world.executor.reads.lock().unwrap().iter().all(|read| read.filter.is_none()));
+    assert!(world.executor.reads.lock().unwrap().iter().all(|read| read.delta.is_none()));
     assert_eq!(cause(&world, &flow, json!({ "windowEndTime": 1 })).await, Cause::RunParams, "half a window is none");
 }
 
@@ -317,7 +312,7 @@ async fn a_column_that_is_gone_when_the_run_begins_fails_it_with_the_column_name
     worker.stop().await;
     let delta = DeltaColumn { name: "gone".to_owned(), date_format: None, timezone: None };
     let windowed = Some(Windowed { window: Window { start_ms: 0, end_ms: 1_000 }, delta });
-    let asked = queued(&world, &flow, &RunOrigin { windowed, root: None }, RunStatus::Scheduled).await;
+    let asked = queued(&world, &flow, &RunOrigin { windowed, ..RunOrigin::default() }, RunStatus::Scheduled).await;
     let worker = world.worker();
     let run = over(&world, asked.id).await;
     worker.stop().await;
@@ -346,8 +341,8 @@ async fn a_window_stays_that_of_its_run_when_another_worker_takes_it_over() {
     let second = RunningWorker::start(world.other_process());
     let run = over(&world, asked.id).await;
     second.stop().await;
-    let minute = (json!("2023-11-14T22:13:20.000Z"), json!("2023-11-14T22:14:20.000Z"));
-    assert_eq!((status(&run), bounds_read(&world)), (RunStatus::Success, Some(minute)));
+    let minute = Window { start_ms: NOW_MS, end_ms: NOW_MS + 60_000 };
+    assert_eq!((status(&run), window_read(&world)), (RunStatus::Success, Some(minute)));
     assert_eq!(run.body.activities[0]["durationSummary"]["extensions"]["windowStart"], NOW_MS);
 }
 

@@ -9,6 +9,7 @@ use headwaters_model::etag::Precondition;
 use headwaters_model::flow::Flow;
 use headwaters_model::id::RunId;
 use headwaters_model::job::{JobError, Stage};
+use headwaters_model::metrics::Window;
 use headwaters_model::resource::{Resource, State};
 use headwaters_model::run::{Run, RunStatus};
 use headwaters_model::source_connection::SourceConnection;
@@ -17,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::asked::{
-    ask, bounds_read, landed_flow, notes, over, queued, read_count, repeat, report, rewrite, service, shown, when,
-    window,
+    ask, landed_flow, notes, over, queued, read_count, repeat, report, rewrite, service, shown, when, window,
+    window_read,
 };
 use crate::fakes::{Commit, Land, failure};
 use crate::world::{RunningWorker, World, object, status};
@@ -207,7 +208,7 @@ async fn a_report_of_other_params_changes_nothing_of_what_a_repeat_reads() {
         let again = repeat(&world, &reported).await.unwrap();
         assert_eq!(again.body.params, object(&window(1, 2)), "what it reads, not what was reported");
         empty = over(&world, again.id).await;
-        assert_eq!(bounds_read(&world), Some((json!("1970-01-01T00:00:01.000Z"), json!("1970-01-01T00:00:02.000Z"))));
+        assert_eq!(window_read(&world), Some(Window { start_ms: 1_000, end_ms: 2_000 }));
     }
     worker.stop().await;
 }

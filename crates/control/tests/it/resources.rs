@@ -14,7 +14,7 @@ use headwaters_model::flow::Flow;
 use headwaters_model::id::{DataSetId, OrgId};
 use headwaters_model::page::ListQuery;
 use headwaters_model::resource::{Collection, Resource, State};
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunOrigin};
 use headwaters_model::sandbox::Sandbox;
 use headwaters_model::source_connection::SourceConnection;
 use headwaters_model::spec::DATA_LAKE;
@@ -368,7 +368,7 @@ async fn what_goes_with_something_else_leaves_a_line_too() {
     let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
     let run = Resource::new(world.caller.scope.clone(), State::Enabled, body, &world.caller.actor, NOW_MS);
     let mut tx = world.store.write(&world.caller.scope).await.unwrap();
-    assert!(tx.schedule_run(&run, NOW_MS, None).await.unwrap());
+    assert!(tx.schedule_run(&run, &RunOrigin::default(), NOW_MS, None).await.unwrap());
     tx.commit().await.unwrap();
     let base = flow.body.inherited_attributes.source_connections[0].base_connection.as_ref().unwrap().id.clone();
     world.control.delete_flow(&world.caller, &flow.id.to_string(), Precondition::None).await.unwrap();

@@ -20,11 +20,12 @@ use headwaters_model::spec::{CRM_TO_AEP, DATA_LAKE, MYSQL};
 use headwaters_store::{KeyRing, Store};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::fakes::{FakeClock, FakeExecutor, FakeLakes, FakeSources, PASSWORD, TABLE};
+use crate::fakes::{FakeClock, FakeExecutor, FakeLakes, FakeSources, PASSWORD, TABLE, WatchedClock};
 
 /// The moment at which every test begins.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -99,13 +100,13 @@ impl Unpeopled {
         let token_key = keys.signing_key().to_vec();
         let store = Store::open(dir.path().join("headwaters.db").to_str().unwrap(), keys).await.unwrap();
         let (clock, executor) = (Arc::new(FakeClock::at(NOW_MS)), Arc::new(FakeExecutor::default()));
-        let control = assemble(&store, &executor, &clock, &token_key, settings.clone());
+        let control = assemble(&store, &executor, clock.clone(), &token_key, settings.clone());
         Self { control, store, clock, executor, settings, token_key, _dir: dir }
     }
 
     /// The next start.
     pub(crate) fn other_process(&self) -> Control {
-        assemble(&self.store, &self.executor, &self.clock, &self.token_key, self.settings.clone())
+        assemble(&self.store, &self.executor, self.clock.clone(), &self.token_key, self.settings.clone())
     }
 }
 
@@ -130,7 +131,12 @@ impl World {
 
     /// Another process over the same store and lake: what the first one has in memory is not in it.
     pub(crate) fn other_process(&self) -> Control {
-        assemble(&self.store, &self.executor, &self.clock, &self.token_key, self.settings.clone())
+        self.process_with(self.settings.clone())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn process_with(&self, settings: Settings) -> Control {
+        assemble(&self.store, &self.executor, self.clock.clone(), &self.token_key, settings)
     }
 
     pub(crate) async fn connection(&self) -> Resource<Connection> {
@@ -239,8 +245,24 @@ impl World {
         self.clock.advance(Duration::from_secs(120));
     }
 
+    /// A scheduler of another process looks once at what is due, all the way through.
+    pub(crate) async fn schedule_once(&self) {
+        let clock = Arc::new(WatchedClock { clock: self.clock.clone(), read: Notify::new() });
+        let settings = Settings { runs_at_once: 0, ..self.settings.clone() };
+        let scheduler =
+            RunningWorker::start(assemble(&self.store, &self.executor, clock.clone(), &self.token_key, settings));
+        // Before all else a scheduler reads the clock; what it has begun it brings to an end.
+        timeout(PATIENCE, clock.read.notified()).await.expect("a look in time");
+        scheduler.stop().await;
+    }
+
     /// The clock goes on while a worker waits for the end of pauses.
     pub(crate) async fn finished_after_pauses(&self) -> Resource<Run> {
+        self.while_time_passes(self.finished()).await
+    }
+
+    /// The clock goes on meanwhile.
+    pub(crate) async fn while_time_passes<T>(&self, awaited: impl Future<Output = T>) -> T {
         let ticking = async {
             loop {
                 self.clock.advance(Duration::from_secs(1));
@@ -248,9 +270,14 @@ impl World {
             }
         };
         tokio::select! {
-            run = self.finished() => run,
+            done = awaited => done,
             () = ticking => unreachable!("the clock ticks for ever"),
         }
+    }
+
+    /// Waits until the lake was asked so often for the last commit of a flow.
+    pub(crate) async fn looks(&self, count: usize) {
+        reaches(&self.executor.looks, count).await;
     }
 }
 
@@ -313,11 +340,10 @@ async fn authenticate(control: &Control, credentials: &Credentials, token: &Secr
 fn assemble(
     store: &Store,
     executor: &Arc<FakeExecutor>,
-    clock: &Arc<FakeClock>,
+    clock: Arc<dyn Clock>,
     token_key: &[u8],
     settings: Settings,
 ) -> Control {
     let ports = Ports { sources: Arc::new(FakeSources), executor: executor.clone(), lakes: Arc::new(FakeLakes) };
-    let clock: Arc<dyn Clock> = clock.clone();
     Control::new(store.clone(), ports, clock, token_key, settings).unwrap()
 }

@@ -4,17 +4,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use headwaters_model::checksum::{CheckedColumn, Checksums, Form, RangeChecksums};
 use headwaters_model::diagnostic::{Diagnostics, Reason};
 use headwaters_model::explore::{ExploredTable, ListedTable, ServerInfo};
-use headwaters_model::id::SpecId;
-use headwaters_model::job::{ReadRequest, SourceAccess};
+use headwaters_model::id::{PlanId, SpecId};
+use headwaters_model::job::{FrozenPlan, ReadRequest, Resume, SourceAccess};
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use headwaters_source::contract::{
-    Batch, BatchSender, OpenTable, Preview, ReadLimits, ReadPlan, Source, Split, SplitReader, SplitTotals,
+    Batch, BatchSender, Comparison, OpenTable, Preview, ReadLimits, ReadPlan, Source, Split, SplitReader, SplitTotals,
 };
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,8 @@ pub(crate) enum Deed {
     Lies,
     /// Sends rows that have not the plan's columns.
     Garbles,
+    /// Sends all its rows, and sums up others: the first has another value.
+    Misremembers,
 }
 
 /// The table that the fake shows.
@@ -65,6 +70,21 @@ pub(crate) struct FakeSource {
 impl FakeSource {
     pub(crate) fn new(table: Table) -> Self {
         Self { table, seen: Arc::default() }
+    }
+}
+
+impl FakeSource {
+    /// The plan that is gone on with, or a new one.
+    fn frozen(&self, resume: Option<&Resume>) -> FrozenPlan {
+        let new = || FrozenPlan {
+            id: PlanId::mint(),
+            source: Value::Null,
+            splits: u32::try_from(self.table.deeds.len()).unwrap(),
+            reached: None,
+            window: None,
+            notes: Vec::new(),
+        };
+        resume.map_or_else(new, |resume| resume.plan.clone())
     }
 }
 
@@ -128,24 +148,41 @@ impl Source for FakeSource {
         });
         let plan = ReadPlan {
             table: request.table.clone(),
+            server: None,
             schema: schema(),
-            splits: splits.collect(),
+            splits: splits
+                .filter(|split| !limits.resume.as_ref().is_some_and(|resume| resume.has(split.index)))
+                .collect(),
             rows_estimate: Some(42),
             diagnostics: Diagnostics::default(),
+            reached: None,
+            window: None,
+            frozen: limits.freeze.then(|| self.frozen(limits.resume.as_ref())),
             notes: vec!["read by a fake".to_owned()],
         };
         let reader = || {
             self.seen.opened.fetch_add(1, Ordering::SeqCst);
-            Box::new(FakeReader { source: self.clone(), cancel: cancel.clone() }) as Box<dyn SplitReader>
+            Box::new(FakeReader { source: self.clone(), cancel: cancel.clone(), checksums: limits.checksums })
+                as Box<dyn SplitReader>
         };
         let readers = (0..limits.readers_max).map(|_| reader()).collect();
         async move { Ok(OpenTable { plan, readers }) }.boxed()
+    }
+
+    fn compare<'a>(
+        &'a self,
+        _: &'a SourceAccess,
+        _: &'a ReadRequest,
+        _: CancellationToken,
+    ) -> BoxFuture<'a, Result<Box<dyn Comparison>, SourceError>> {
+        unreachable!("a run does not compare tables")
     }
 }
 
 struct FakeReader {
     source: FakeSource,
     cancel: CancellationToken,
+    checksums: bool,
 }
 
 impl FakeReader {
@@ -154,6 +191,7 @@ impl FakeReader {
         self.source.seen.order.lock().unwrap().push(split.index);
         let deed = table.deeds[split.index as usize];
         let mut totals = SplitTotals::default();
+        let mut sums = Checksums::none(2);
         for number in 0..table.batches_per_split {
             if number == table.batches_per_split / 2 {
                 match deed {
@@ -164,7 +202,7 @@ impl FakeReader {
                         self.cancel.cancelled().await;
                         return Err(SourceError::transient(SourceErrorKind::Cancelled, "told to stop"));
                     }
-                    Deed::Reads | Deed::Lies | Deed::Garbles => {}
+                    Deed::Reads | Deed::Lies | Deed::Garbles | Deed::Misremembers => {}
                 }
             }
             let first = (split.index as usize * table.batches_per_split + number) * table.rows_per_batch;
@@ -172,13 +210,36 @@ impl FakeReader {
             let bytes_in = rows.get_array_memory_size() as u64;
             totals.rows += table.rows_per_batch as u64;
             totals.bytes_in += bytes_in;
+            sum_up(&mut sums, &rows);
             if out.send(Batch { rows, bytes_in }).await.is_err() {
                 return Err(SourceError::transient(SourceErrorKind::Cancelled, "nobody wants the rows"));
             }
         }
         totals.rows += u64::from(deed == Deed::Lies);
         totals.diagnostics.record("value", Reason::ZeroDate, "null", None, "0000-00-00");
+        if deed == Deed::Misremembers {
+            sums.columns[1].sum += 1;
+        }
+        let column = |name: &str, form| CheckedColumn { name: name.to_owned(), form };
+        totals.checksums = self.checksums.then(|| RangeChecksums {
+            range: Some(format!("id is of split {}", split.index)),
+            columns: vec![column("id", Form::Integer), column("value", Form::Bytes)],
+            sums,
+        });
         Ok(totals)
+    }
+}
+
+/// Sums up rows as a server does.
+fn sum_up(sums: &mut Checksums, rows: &RecordBatch) {
+    let (ids, values) = (rows.column(0).as_primitive::<Int64Type>(), rows.column(rows.num_columns() - 1));
+    let Some(values) = values.as_binary_opt::<i32>() else { return };
+    for row in 0..rows.num_rows() {
+        let id = crc32fast::hash(ids.value(row).to_string().as_bytes());
+        let value = crc32fast::hash(values.value(row));
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{id},{value}").as_bytes());
+        let hash = u64::from_be_bytes(*hash.as_ref().first_chunk::<8>().unwrap());
+        sums.add_row([Some(id), Some(value)], hash);
     }
 }
 

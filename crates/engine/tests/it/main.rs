@@ -9,4 +9,6 @@
 
 mod fake;
 mod memory;
+mod resume;
 mod run;
+mod verify;

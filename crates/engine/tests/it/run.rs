@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use headwaters_engine::{Budget, Engine};
+use headwaters_model::flow::RunOptions;
 use headwaters_model::id::{BatchId, FlowId, RunId};
 use headwaters_model::job::{
     Committed, JobError, Landed, ReadRequest, RunEvent, RunJob, SourceAccess, Splits, Stage, WriteMode,
@@ -43,11 +44,14 @@ impl World {
         RunJob {
             flow: Some((FlowId::mint(), RunId::mint())),
             source: SourceAccess { spec: SPEC, auth_spec: String::new(), params: Map::new(), secrets: Vec::new() },
-            read: ReadRequest { table: "t".to_owned(), columns: None, filter: None, splits: Splits::Auto },
+            read: ReadRequest { table: "t".to_owned(), columns: None, filter: None, delta: None, splits: Splits::Auto },
             location: format!("file://{}/t", self.folder.path().display()),
             mode: WriteMode::Append,
             mark: CommitMark { app_id: "app".to_owned(), base: None, ordinal: Ordinal::FIRST },
             batch: Some(BatchId::mint()),
+            options: RunOptions::default(),
+            resume: None,
+            readers_max: None,
         }
     }
 
@@ -66,8 +70,14 @@ impl World {
         (landed.await.expect("a run must end"), events.await.unwrap())
     }
 
+    /// The same with an engine over what the source shows now.
+    pub(crate) fn with_source_of_today(self) -> Self {
+        let engine = Engine::new(vec![Arc::new(self.source.clone())], Budget::divide(128 << 20, 1));
+        Self { engine, ..self }
+    }
+
     /// What lies in the table's folder.
-    fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         names(&self.folder.path().join("t"))
     }
 
@@ -98,12 +108,12 @@ async fn every_row_of_every_split_lands_once_and_is_committed_once() {
     assert_eq!(landed.diagnostics.count(), 5);
     assert!(!world.left().contains(&"_delta_log".to_owned()), "nothing is visible yet");
 
-    assert_eq!(events[0], RunEvent::Planned { splits: 5, readers: 2, rows_estimate: Some(42) });
+    assert_eq!(events[0], RunEvent::Planned { splits: 5, readers: 2, rows_estimate: Some(42), frozen: None });
     assert_eq!(events.last(), Some(&RunEvent::Progress(landed.totals)));
     let mut splits: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            RunEvent::SplitLanded { split, rows: 400 } => Some(*split),
+            RunEvent::SplitLanded(landed) if landed.totals.rows_out == 400 => Some(landed.split),
             _ => None,
         })
         .collect();
@@ -139,7 +149,7 @@ async fn a_lost_connection_stops_the_others_and_leaves_nothing() {
     // One split is landed first, one breaks, one waits for ever unless it is stopped.
     let world = World::of(vec![Deed::Breaks, Deed::Hangs, Deed::Reads]);
     let (landed, _) = world.land(&world.job()).await;
-    let JobError::Transient(failure) = landed.unwrap_err() else { panic!("not transient") };
+    let JobError::Transient(failure, _) = landed.unwrap_err() else { panic!("not transient") };
     assert_eq!((failure.stage, failure.message.as_str()), (Stage::Source, "lost the connection to the fake"));
     assert_eq!(world.left(), Vec::<String>::new());
     assert!(world.all_readers_are_closed());
@@ -183,7 +193,7 @@ async fn a_failure_of_the_lake_stops_the_readers_and_is_the_reason_given() {
 async fn rows_that_went_astray_are_an_error_never_a_short_table() {
     let world = World::of(vec![Deed::Reads, Deed::Lies]);
     let (landed, _) = world.land(&world.job()).await;
-    let JobError::Transient(failure) = landed.unwrap_err() else { panic!("not transient") };
+    let JobError::Transient(failure, _) = landed.unwrap_err() else { panic!("not transient") };
     assert!(failure.message.contains("401 rows of a key range were read but 400 arrived"), "{}", failure.message);
     assert_eq!(world.left(), Vec::<String>::new());
 }

@@ -9,6 +9,9 @@
 //! looked at; therefore it gets no retries (`with_max_retries(0)`), and the loop is here. Its commit is awaited in
 //! steps up to the one that is durable; the hooks after that (checkpoint, clean-up) would turn a made commit into an
 //! error, and are left to [`super::care`].
+//!
+//! What a commit names is on the disk before it is made, and the commit before it is reported: the metadata store, which
+//! then moves the offset of the flow, outlasts a power cut too.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -74,7 +77,7 @@ pub(super) async fn commit(
         }
         // Only here, after the log has shown that the commit was not made, is a failure a failure.
         if let Some(error) = failed.take() {
-            if failures > FAILURES_MAX || matches!(error, LakeError::Definite(_)) {
+            if failures > FAILURES_MAX || matches!(error, LakeError::Definite(_) | LakeError::NoRoom(_)) {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(PAUSE_MS << failures)).await;
@@ -88,6 +91,9 @@ pub(super) async fn commit(
             None => first_version(place, landed, mark, labels)?,
         };
         let ordinal = entry.mark.is_some().then_some(mark.ordinal);
+        // Whoever was held up for long may find them deleted.
+        place.check_there(&landed.files).await?;
+        place.persist(landed.files.iter().map(|file| file.path.clone()).collect()).await?;
         match attempt(place, state.as_ref(), entry).await {
             Ok(Attempt::Made(version)) => {
                 care::after_commit(place, version).await;
@@ -128,7 +134,12 @@ pub(super) async fn attempt(place: &Place, state: Option<&EagerSnapshot>, entry:
     match prepared.await {
         Ok(durable) => {
             crash(CrashPoint::CommitDurable);
-            Ok(Attempt::Made(durable.version))
+            let version = durable.version;
+            if let Err(error) = place.persist(vec![format!("_delta_log/{version:020}.json")]).await {
+                // It is in the table all the same.
+                tracing::warn!(version, %error, "a commit may not outlast a power cut");
+            }
+            Ok(Attempt::Made(version))
         }
         Err(DeltaTableError::VersionAlreadyExists(_))
         | Err(DeltaTableError::Transaction {
@@ -154,7 +165,7 @@ fn first_version(place: &Place, landed: &Landed, mark: &CommitMark, labels: &[La
             protocol,
             metadata,
         },
-        actions: actions.into_iter().chain(adds(&landed.files)).collect(),
+        actions: actions.into_iter().chain(adds(&landed.files, true)).collect(),
         mark: (!landed.files.is_empty()).then(|| transaction(mark)),
         info: info(landed, mark, labels),
     })
@@ -184,20 +195,21 @@ fn next_version(
     };
     Ok(Entry {
         operation: DeltaOperation::Write { mode, partition_by: None, predicate: None },
-        actions: removes.into_iter().chain(adds(&landed.files)).collect(),
+        actions: removes.into_iter().chain(adds(&landed.files, true)).collect(),
         mark: Some(transaction(mark)),
         info,
     })
 }
 
-fn adds(files: &[LandedFile]) -> impl Iterator<Item = Action> {
-    files.iter().map(|file| {
+/// The actions that make files part of the table; `data_change` tells readers that follow it that their rows are new.
+pub(super) fn adds(files: &[LandedFile], data_change: bool) -> impl Iterator<Item = Action> {
+    files.iter().map(move |file| {
         Action::Add(Add {
             path: file.path.clone(),
             partition_values: HashMap::new(),
             size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
             modification_time: file.modified_at_ms,
-            data_change: true,
+            data_change,
             stats: file.stats.clone(),
             ..Add::default()
         })

@@ -7,15 +7,18 @@ use std::error::Error;
 
 use deltalake_core::DeltaTableError;
 
-use crate::contract::LakeError;
+use crate::contract::{LakeError, LakeFault};
 
 /// How much of a foreign error's text is shown.
 const TEXT_CHARS_MAX: usize = 400;
 
+/// Error numbers of the operating system that say that there is no room, what they mean, and what to do.
+const NO_ROOM: [(&str, &str, &str); 2] = [
+    ("(os error 28)", "the disk is full", "free some space or move the lake to a larger disk"),
+    ("(os error 122)", "the disk quota is used up", "raise the quota or free some space"),
+];
 /// An error number of the operating system, what it means for a lake, and what to do.
-const DEFINITE: [(&str, &str, &str); 8] = [
-    ("(os error 28)", "the disk is full", "free some space or move the lake to a larger disk, then run it again"),
-    ("(os error 122)", "the disk quota is used up", "raise the quota or free some space, then run it again"),
+const DEFINITE: [(&str, &str, &str); 6] = [
     ("(os error 27)", "the file system or a limit of the process does not allow files this large", "raise the limit"),
     ("(os error 13)", "permission denied", "let the account that runs headwaters write there"),
     ("(os error 1)", "the operation is not permitted", "let the account that runs headwaters write there"),
@@ -27,9 +30,18 @@ const DEFINITE: [(&str, &str, &str); 8] = [
 /// A failure of the storage while `doing` something, e.g. `write a file of`, to the table at `location`.
 pub(super) fn storage(doing: &str, location: &str, error: &(dyn Error + 'static)) -> LakeError {
     let text = chain(error);
+    let fault = |meaning: &str, hint: &str| LakeFault {
+        message: format!("could not {doing} {location}: {meaning}"),
+        hint: Some(hint.to_owned()),
+    };
+    for (number, meaning, hint) in NO_ROOM {
+        if text.contains(number) {
+            return LakeError::NoRoom(fault(meaning, hint));
+        }
+    }
     for (number, meaning, hint) in DEFINITE {
         if text.contains(number) {
-            return LakeError::definite(format!("could not {doing} {location}: {meaning}")).with_hint(hint);
+            return LakeError::Definite(fault(meaning, hint));
         }
     }
     LakeError::transient(format!("could not {doing} {location}: {text}"))
@@ -102,7 +114,7 @@ mod tests {
     fn a_full_disk_is_told_from_a_hiccup_however_deep_it_lies() {
         let full = object_store::Error::Generic { store: "x", source: io::Error::from_raw_os_error(28).into() };
         let full = parquet::errors::ParquetError::External(Box::new(full));
-        let LakeError::Definite(fault) = storage("write a file of", "file:///t", &full) else { panic!("transient") };
+        let LakeError::NoRoom(fault) = storage("write a file of", "file:///t", &full) else { panic!("no room") };
         assert_eq!(fault.message, "could not write a file of file:///t: the disk is full");
         assert!(fault.hint.is_some());
 

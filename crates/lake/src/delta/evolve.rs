@@ -1,16 +1,21 @@
 //! Which columns the files have, and what the table must get before it can take them.
 //!
 //! A column is found again by its source name in the field's metadata, else (a table that another engine made) by its
-//! name. Types of columns are never changed: a table that has a wider type takes narrower values, anything else is a
-//! conflict for a person. New columns and dropped NOT NULLs go into a commit of their own, before landing.
+//! name. A column of the table keeps its name and its place, and its type unless the source's needs a wider one: then the
+//! files are rewritten ([`super::widen`]). Types that share no wider one are a conflict for a person. Whatever the table
+//! must get goes into a commit of its own, before landing.
 
-use std::collections::HashSet;
+mod change;
 
 use arrow_schema::{Field, Schema};
 use deltalake_core::kernel::{DataType as DeltaType, MetadataValue, StructField, StructType};
+use headwaters_model::flow::SchemaChange;
+use headwaters_model::job::WriteMode;
 
+pub(super) use self::change::Change;
+use self::change::{conflict, refused, spelt};
 use super::names::{lake_names, plain};
-use super::types::{arrow_type, delta_type, widens};
+use super::types::{arrow_type, common, delta_type};
 use crate::contract::LakeError;
 
 /// The key of a field's metadata that holds the column's name in the source (mysql-sources.md 9).
@@ -19,6 +24,15 @@ pub(super) const SOURCE_NAME: &str = "headwaters.sourceName";
 /// Metadata of columns whose values only an engine with an expression evaluator may write.
 const COMPUTED: [&str; 4] =
     ["delta.invariants", "delta.generationExpression", "delta.identity.start", "delta.columnMapping.physicalName"];
+
+/// What may become of a table whose columns are not those of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// An overwrite replaces the rows and keeps the types.
+    pub(super) mode: WriteMode,
+    /// Whether the table follows the source at all.
+    pub(super) change: SchemaChange,
+}
 
 /// How rows of a source fit into a table.
 #[derive(Debug)]
@@ -31,8 +45,22 @@ pub(super) struct Fit {
     pub(super) added: Vec<StructField>,
     /// Whether the table's schema must change first.
     pub(super) changes: bool,
+    /// Types that are widened; the files must be rewritten with the schema.
+    pub(super) widened: Vec<Change>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
+}
+
+impl Fit {
+    /// The changes of types among the notes.
+    pub(super) fn widened(&self) -> Vec<String> {
+        self.widened.iter().map(Change::note).collect()
+    }
+
+    /// Why types must be widened.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        self.widened.iter().map(Change::difference).collect()
+    }
 }
 
 /// A column of the files.
@@ -44,44 +72,94 @@ pub(super) struct FileColumn {
     pub(super) field: Field,
 }
 
-/// Fits a source's schema into a table's, or makes the schema of a new table.
-pub(super) fn fit(location: &str, table: Option<&StructType>, incoming: &Schema) -> Result<Fit, LakeError> {
+/// Fits a source's schema into a table's as the rules say, or makes the schema of a new table.
+pub(super) fn fit(
+    location: &str,
+    table: Option<&StructType>,
+    incoming: &Schema,
+    rules: Rules,
+) -> Result<Fit, LakeError> {
     let mut fields: Vec<StructField> = table.map(|table| table.fields().cloned().collect()).unwrap_or_default();
     check_writable(location, &fields)?;
     let places = places(&fields, incoming);
-
-    let mut notes = Vec::new();
-    let mut changes = false;
-    for (source, place) in incoming.fields().iter().zip(&places) {
-        let Some(place) = *place else { continue };
-        let landed = landed_type(location, source)?;
-        let field = &mut fields[place];
-        if !widens(&landed, &field.data_type) {
-            return Err(conflict(location, field, source, &landed));
-        }
-        if source.is_nullable() && !field.nullable {
-            field.nullable = true;
-            changes = true;
-            notes.push(format!("column {} of the table may now be null, as in the source", field.name));
-        }
-    }
-    let kept: HashSet<usize> = places.iter().flatten().copied().collect();
-    for (_, field) in fields.iter_mut().enumerate().filter(|(place, _)| !kept.contains(place)) {
-        changes |= !field.nullable;
-        field.nullable = true;
-        notes.push(format!("column {} of the table is not read from the source and stays empty", field.name));
+    let mut seen = matched(location, &mut fields, incoming, &places)?;
+    let unread: Vec<usize> = (0..fields.len()).filter(|place| !places.contains(&Some(*place))).collect();
+    let mut changes = !unread.iter().all(|&place| fields[place].nullable);
+    for &place in &unread {
+        fields[place].nullable = true;
+        seen.push(Change::Unread { column: fields[place].name.clone() });
     }
 
     let added = newcomers(location, &fields, incoming, &places, table.is_some())?;
     if table.is_some() {
-        changes |= !added.is_empty();
-        notes.extend(added.iter().map(|field| format!("column {} was added to the table", field.name)));
+        seen.extend(added.iter().map(|field| Change::Added { column: field.name.clone() }));
+        seen.extend(likely_renamed(&fields, &unread, &added, &places));
+        if rules.change == SchemaChange::Fail
+            && let Some(error) = refused(location, &seen)
+        {
+            return Err(error);
+        }
     }
-    notes.extend(added.iter().filter_map(renamed));
-    let columns = columns(&fields, &added, incoming, &places)?;
+    if let Some(error) = conflict(location, &seen, rules.mode) {
+        return Err(error);
+    }
+
+    let widened = seen.iter().filter(|change| matches!(change, Change::Widened { .. })).cloned().collect();
+    changes |= seen.iter().any(Change::alters_table);
+    let notes = seen.iter().map(Change::note).chain(added.iter().filter_map(renamed)).collect();
+    let columns = columns(location, &fields, &added, incoming, &places)?;
     let schema = StructType::try_new(fields.into_iter().chain(added.iter().cloned()))
         .map_err(|error| LakeError::definite(format!("the columns do not make a table at {location}: {error}")))?;
-    Ok(Fit { schema, columns, added, changes, notes })
+    Ok(Fit { schema, columns, added, changes, widened, notes })
+}
+
+/// Gives the columns that are on both sides the type and the nulls that both need, and says what that changes.
+fn matched(
+    location: &str,
+    fields: &mut [StructField],
+    incoming: &Schema,
+    places: &[Option<usize>],
+) -> Result<Vec<Change>, LakeError> {
+    let mut seen = Vec::new();
+    for (source, place) in incoming.fields().iter().zip(places) {
+        let Some(place) = *place else { continue };
+        let landed = landed_type(location, source)?;
+        let field = &mut fields[place];
+        let column = field.name.clone();
+        let (spelt_source, spelt_table) = (spelt(&landed), spelt(&field.data_type));
+        match common(&landed, &field.data_type) {
+            None => seen.push(Change::Retyped { column, source: spelt_source, table: spelt_table }),
+            Some(both) if both != field.data_type => {
+                let to = spelt(&both);
+                seen.push(Change::Widened { column, source: spelt_source, table: spelt_table, to });
+                field.data_type = both;
+            }
+            Some(both) if both != landed => {
+                seen.push(Change::Narrower { column, source: spelt_source, table: spelt_table });
+            }
+            Some(_) => {}
+        }
+        if source.is_nullable() && !field.nullable {
+            field.nullable = true;
+            seen.push(Change::Nullable { column: field.name.clone() });
+        }
+    }
+    Ok(seen)
+}
+
+/// A column that went and one that came, if there is one each, of one type at one place among the columns. More can't be
+/// known: the table does not hold what the source calls its columns inside.
+fn likely_renamed(
+    fields: &[StructField],
+    unread: &[usize],
+    added: &[StructField],
+    places: &[Option<usize>],
+) -> Option<Change> {
+    let ([gone], [came]) = (unread, added) else { return None };
+    let gone_field = fields.get(*gone)?;
+    let same_place = places.iter().position(Option::is_none) == Some(*gone);
+    let renamed = Change::LikelyRenamed { from: gone_field.name.clone(), to: came.name.clone() };
+    (same_place && gone_field.data_type == came.data_type).then_some(renamed)
 }
 
 /// Whether files of one schema still fit into a table whose schema may have changed meanwhile.
@@ -94,6 +172,12 @@ pub(super) fn still_fits(location: &str, table: &StructType, landed: &StructType
             let message = format!("column {} of {location} was changed by somebody else while it was read", field.name);
             return Err(LakeError::transient(message).with_hint("it is read again under the new schema"));
         }
+    }
+    // Files that lack a column have nulls there.
+    let unknown = |field: &&StructField| !field.nullable && landed.field(&field.name).is_none();
+    if let Some(field) = table.fields().find(unknown) {
+        let message = format!("column {} was added to {location} by somebody else while it was read", field.name);
+        return Err(LakeError::transient(message).with_hint("it is read again under the new schema"));
     }
     Ok(())
 }
@@ -150,6 +234,7 @@ fn newcomers(
 
 /// The columns of the files: those of the table that are read, in its order, then the new ones.
 fn columns(
+    location: &str,
     fields: &[StructField],
     added: &[StructField],
     incoming: &Schema,
@@ -161,7 +246,7 @@ fn columns(
         Some((source, field))
     });
     let columns = kept.chain(new).map(|(source, field)| {
-        let data_type = arrow_type(&field.data_type).ok_or_else(|| unwritable(&field.name, &field.data_type))?;
+        let data_type = arrow_type(&field.data_type).ok_or_else(|| unwritable(location, field))?;
         let metadata = incoming.field(source).metadata().clone();
         let field = Field::new(&field.name, data_type, field.nullable).with_metadata(metadata);
         Ok(FileColumn { source, field })
@@ -203,25 +288,19 @@ fn landed_type(location: &str, field: &Field) -> Result<DeltaType, LakeError> {
     })
 }
 
-fn unwritable(column: &str, delta: &DeltaType) -> LakeError {
-    LakeError::definite(format!("column {column} of the table is {}, which is never landed", spelt(delta)))
+fn unwritable(location: &str, field: &StructField) -> LakeError {
+    let (column, delta) = (&field.name, spelt(&field.data_type));
+    LakeError::definite(format!("column {column} of {location} is {delta}, which this build can not write"))
+        .with_hint("look after the table with the engine that made it, or choose another location")
 }
 
-fn conflict(location: &str, field: &StructField, source: &Field, landed: &DeltaType) -> LakeError {
-    let (column, ours, theirs) = (source_of(source), spelt(landed), spelt(&field.data_type));
-    LakeError::definite(format!("column {column} is {ours} in the source but {theirs} in the table at {location}"))
-        .with_hint(format!(
-            "land into another location, leave column {column} out, or change its type in the table; \
-             headwaters never changes the type of an existing column"
-        ))
-}
-
-/// A type as the Delta log spells it.
-fn spelt(delta: &DeltaType) -> String {
-    match delta {
-        DeltaType::Array(array) => format!("array<{}>", spelt(array.element_type())),
-        other => serde_json::to_string(other).unwrap_or_default().trim_matches('"').to_owned(),
-    }
+/// The Arrow schema of files that hold every column of a table.
+pub(super) fn whole_schema(location: &str, table: &StructType) -> Result<Schema, LakeError> {
+    let fields = table.fields().map(|field| {
+        let data_type = arrow_type(&field.data_type).ok_or_else(|| unwritable(location, field))?;
+        Ok(Field::new(&field.name, data_type, field.nullable))
+    });
+    Ok(Schema::new(fields.collect::<Result<Vec<_>, LakeError>>()?))
 }
 
 /// The Arrow schema of the files.
@@ -230,84 +309,4 @@ pub(super) fn file_schema(columns: &[FileColumn]) -> Schema {
 }
 
 #[cfg(test)]
-mod tests {
-    use arrow_schema::DataType;
-
-    use super::*;
-
-    const HERE: &str = "file:///lake/t";
-
-    fn source(columns: &[(&str, DataType, bool)]) -> Schema {
-        let fields = columns.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable));
-        Schema::new(fields.collect::<Vec<_>>())
-    }
-
-    fn made(columns: &[(&str, DataType, bool)]) -> StructType {
-        fit(HERE, None, &source(columns)).unwrap().schema
-    }
-
-    #[test]
-    fn a_new_table_has_the_columns_of_the_source() {
-        let fit = fit(HERE, None, &source(&[("a b", DataType::Int32, false), ("c", DataType::Utf8, true)])).unwrap();
-        let names: Vec<_> = fit.columns.iter().map(|column| column.field.name().as_str()).collect();
-        assert_eq!(names, ["a_b", "c"]);
-        assert_eq!(fit.notes, ["column \"a b\" is called a_b in the lake"]);
-        assert!(!fit.changes);
-    }
-
-    #[test]
-    fn a_column_is_found_again_by_its_source_name_and_keeps_its_lake_name() {
-        let table = made(&[("a b", DataType::Int32, true)]);
-        let fit = fit(HERE, Some(&table), &source(&[("a_b", DataType::Int32, true), ("a b", DataType::Int32, true)]));
-        let fit = fit.unwrap();
-        assert_eq!(fit.columns[0], FileColumn { source: 1, field: Field::new("a_b", DataType::Int32, true) });
-        assert!(fit.columns[1].field.name().starts_with("a_b_"));
-        assert!(fit.changes);
-    }
-
-    #[test]
-    fn a_new_column_is_nullable_where_older_files_lack_it() {
-        let table = made(&[("id", DataType::Int64, false)]);
-        let fit = fit(HERE, Some(&table), &source(&[("id", DataType::Int64, false), ("n", DataType::Int8, false)]));
-        let fit = fit.unwrap();
-        assert!(fit.columns[1].field.is_nullable());
-        assert_eq!(fit.notes, ["column n was added to the table"]);
-    }
-
-    #[test]
-    fn a_column_that_the_source_lost_stays_empty_with_a_note() {
-        let table = made(&[("id", DataType::Int64, false), ("gone", DataType::Utf8, false)]);
-        let fit = fit(HERE, Some(&table), &source(&[("id", DataType::Int64, false)])).unwrap();
-        assert_eq!(fit.columns.len(), 1);
-        assert_eq!(fit.notes, ["column gone of the table is not read from the source and stays empty"]);
-        assert!(fit.changes, "it must become nullable first");
-    }
-
-    #[test]
-    fn a_narrower_source_fits_and_is_written_in_the_tables_type() {
-        let table = made(&[("n", DataType::Int64, true)]);
-        let fit = fit(HERE, Some(&table), &source(&[("n", DataType::Int16, true)])).unwrap();
-        assert_eq!(fit.columns[0].field.data_type(), &DataType::Int64);
-        assert!(!fit.changes);
-    }
-
-    #[test]
-    fn a_type_conflict_names_the_column_both_types_and_a_way_out() {
-        let table = made(&[("total", DataType::Decimal128(10, 2), true)]);
-        let error = fit(HERE, Some(&table), &source(&[("total", DataType::Utf8, true)])).unwrap_err();
-        let LakeError::Definite(fault) = error else { panic!("{error:?}") };
-        assert_eq!(
-            fault.message,
-            "column total is string in the source but decimal(10,2) in the table at file:///lake/t"
-        );
-        assert!(fault.hint.unwrap().contains("leave column total out"));
-    }
-
-    #[test]
-    fn a_table_that_another_engine_made_is_matched_by_name() {
-        let table = StructType::try_new([StructField::nullable("Id", DeltaType::LONG)]).unwrap();
-        let fit = fit(HERE, Some(&table), &source(&[("id", DataType::Int64, true)])).unwrap();
-        assert_eq!(fit.columns[0].field.name(), "Id");
-        assert!(!fit.changes);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_cast::CastOptions;
 use arrow_schema::{DataType, SchemaRef};
 use chrono::Utc;
 use futures::FutureExt;
@@ -87,9 +88,12 @@ impl Landing {
     }
 }
 
-/// The column in the type of the file; casts are lossless (see [`super::types::widens`]).
-fn cast(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, arrow_schema::ArrowError> {
-    if column.data_type() == data_type { Ok(column.clone()) } else { arrow_cast::cast(column, data_type) }
+/// The column in the type of the file; casts are lossless (see [`super::types::widens`]), and one that is not is an error.
+pub(super) fn cast(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    if column.data_type() == data_type {
+        return Ok(column.clone());
+    }
+    arrow_cast::cast_with_options(column, data_type, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
 impl OpenFile {
@@ -107,7 +111,8 @@ impl DeltaWriter {
         Self { landing, open: None, landed: Vec::new() }
     }
 
-    async fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+    /// Adds rows of the schema that the table was opened with.
+    pub(super) async fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -148,8 +153,19 @@ impl DeltaWriter {
         }
     }
 
+    /// Ends the files; after an error nothing of them is left, as far as that is possible.
+    pub(super) async fn end(mut self) -> Result<Vec<LandedFile>, LakeError> {
+        match self.end_file().await {
+            Ok(()) => Ok(self.landed),
+            Err(error) => {
+                self.clear().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Deletes what was written.
-    async fn clear(mut self) {
+    pub(super) async fn clear(mut self) {
         if let Some(file) = self.open.take() {
             file.abort().await;
         }
@@ -162,17 +178,8 @@ impl SplitWriter for DeltaWriter {
         async move { DeltaWriter::write(self, &rows).await }.boxed()
     }
 
-    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Vec<LandedFile>, LakeError>> {
-        async move {
-            match self.end_file().await {
-                Ok(()) => Ok(self.landed),
-                Err(error) => {
-                    self.clear().await;
-                    Err(error)
-                }
-            }
-        }
-        .boxed()
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Vec<LandedFile>, LakeError>> {
+        self.end().boxed()
     }
 
     fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -12,11 +12,12 @@ use headwaters_model::job::LandedFile;
 use serde_json::Value;
 
 use super::commit::{Attempt, Entry, attempt};
-use super::evolve::{self, Fit};
+use super::evolve::{self, Fit, Rules};
 use super::land::{DeltaWriter, Landing};
 use super::storage::Place;
-use super::{COMMIT_TRIES_MAX, errors};
-use crate::contract::{LakeError, SplitWriter, Table, WriteLimits};
+use super::widen::{WIDEN_BYTES_MAX, widen};
+use super::{COMMIT_TRIES_MAX, errors, scan};
+use crate::contract::{Batches, LakeError, SplitWriter, Table, WriteLimits, WrittenFile};
 
 /// A table (or the plan of one) that takes rows.
 pub(super) struct DeltaTable {
@@ -25,8 +26,13 @@ pub(super) struct DeltaTable {
     notes: Vec<String>,
 }
 
-/// Opens the table; columns that it lacks are added in a commit of their own, which may be repeated.
-pub(super) async fn open(place: Place, incoming: &Schema, limits: WriteLimits) -> Result<DeltaTable, LakeError> {
+/// Opens the table; what it lacks for the rows it gets in a commit of its own, which may be repeated.
+pub(super) async fn open(
+    place: Place,
+    incoming: &Schema,
+    rules: Rules,
+    limits: WriteLimits,
+) -> Result<DeltaTable, LakeError> {
     let mut told: Vec<String> = Vec::new();
     for _ in 0..COMMIT_TRIES_MAX {
         let state = place.load().await?;
@@ -34,11 +40,15 @@ pub(super) async fn open(place: Place, incoming: &Schema, limits: WriteLimits) -
             check_writable(&place, state)?;
         }
         let table = state.as_ref().map(EagerSnapshot::schema);
-        let fit = evolve::fit(place.location(), table.as_deref(), incoming)?;
-        match &state {
+        let fit = evolve::fit(place.location(), table.as_deref(), incoming, rules)?;
+        match state {
             Some(state) if fit.changes => {
-                told.clone_from(&fit.notes);
-                change(&place, state, fit).await?;
+                add_news(&mut told, &fit.notes);
+                if fit.widened.is_empty() {
+                    change(&place, &state, fit).await?;
+                } else {
+                    widen(&place, state, &fit, limits, WIDEN_BYTES_MAX).await?;
+                }
             }
             _ => {
                 let notes = if told.is_empty() { fit.notes.clone() } else { told };
@@ -47,12 +57,22 @@ pub(super) async fn open(place: Place, incoming: &Schema, limits: WriteLimits) -
         }
     }
     Err(LakeError::transient(format!(
-        "could not add columns to {}: other writers were always faster",
+        "could not change the columns of {}: other writers were always faster",
         place.location()
     )))
 }
 
-fn check_writable(place: &Place, state: &EagerSnapshot) -> Result<(), LakeError> {
+/// What is told of one change after another, each thing once.
+fn add_news(told: &mut Vec<String>, notes: &[String]) {
+    for note in notes {
+        if !told.contains(note) {
+            told.push(note.clone());
+        }
+    }
+}
+
+/// Whether this build may write to the table at all.
+pub(super) fn check_writable(place: &Place, state: &EagerSnapshot) -> Result<(), LakeError> {
     let location = place.location();
     PROTOCOL.can_write_to(state).map_err(|error| errors::delta("write to", location, &error.into()))?;
     let partitions = state.metadata().partition_columns();
@@ -110,7 +130,26 @@ impl Table for DeltaTable {
         Ok(Box::new(DeltaWriter::new(self.landing.clone())))
     }
 
+    fn scan(&self, files: &[LandedFile]) -> Batches {
+        let written = |file: &LandedFile| WrittenFile { path: file.path.clone(), size_bytes: file.size_bytes };
+        scan::scan(&self.landing.place, files.iter().map(written).collect())
+    }
+
     fn discard(&self, files: Vec<LandedFile>) -> BoxFuture<'_, ()> {
         async move { self.landing.discard(&files).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_first_change_told_is_told_after_a_second_one_too() {
+        let notes = |notes: [&str; 2]| notes.map(str::to_owned);
+        let mut told = Vec::new();
+        add_news(&mut told, &notes(["a was added", "b stays empty"]));
+        add_news(&mut told, &notes(["b stays empty", "c was widened"]));
+        assert_eq!(told, ["a was added", "b stays empty", "c was widened"]);
     }
 }

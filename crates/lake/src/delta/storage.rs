@@ -1,11 +1,15 @@
 //! The object store behind a table's location, and the state of its log.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_for};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use headwaters_model::job::LandedFile;
 use headwaters_model::offset::Ordinal;
 use object_store::path::Path;
@@ -15,6 +19,9 @@ use uuid::Uuid;
 
 use super::errors;
 use crate::contract::LakeError;
+
+/// So many files are looked for at a time.
+const LOOKS_MAX: usize = 16;
 
 /// The location of a table and the ways to it.
 #[derive(Clone)]
@@ -93,6 +100,43 @@ impl Place {
         Ok(version.map_err(|error| errors::delta("read the log of", &self.location, &error))?.map(Ordinal))
     }
 
+    /// Whether finished files are all there, each with its size.
+    pub(crate) async fn has(&self, files: &[LandedFile]) -> Result<bool, LakeError> {
+        let is_there = |file: &LandedFile| {
+            let (path, size_bytes) = (Path::from(file.path.as_str()), file.size_bytes);
+            async move {
+                match self.store.head(&path).await {
+                    Ok(found) => Ok(found.size == size_bytes),
+                    Err(object_store::Error::NotFound { .. }) => Ok(false),
+                    Err(error) => Err(errors::storage("look for a file of", &self.location, &error)),
+                }
+            }
+        };
+        // Made beforehand, as what borrows the files item by item can't be sent between threads.
+        let looks: Vec<_> = files.iter().map(is_there).collect();
+        stream::iter(looks).buffer_unordered(LOOKS_MAX).try_all(|there| async move { there }).await
+    }
+
+    /// Fails if finished files are not all there: a commit would make a table of them that nobody can read.
+    pub(crate) async fn check_there(&self, files: &[LandedFile]) -> Result<(), LakeError> {
+        if self.has(files).await? {
+            return Ok(());
+        }
+        Err(LakeError::transient(format!(
+            "could not commit to {}: files that were landed are gone; they are landed again",
+            self.location
+        )))
+    }
+
+    /// Makes finished files outlast a power cut. What is written to the local disk lies in memory for a while, which the
+    /// store does not wait for; object stores answer when it is safe.
+    pub(crate) async fn persist(&self, paths: Vec<String>) -> Result<(), LakeError> {
+        let ("file", Ok(folder)) = (self.url.scheme(), self.url.to_file_path()) else { return Ok(()) };
+        let persisted = tokio::task::spawn_blocking(move || persist(&folder, &paths)).await;
+        let persisted = persisted.unwrap_or_else(|broken| Err(std::io::Error::other(broken)));
+        persisted.map_err(|error| errors::storage("write to", &self.location, &error))
+    }
+
     /// Deletes finished files; what can't be deleted is left for vacuum.
     pub(crate) async fn discard(&self, files: &[LandedFile]) {
         for file in files {
@@ -100,6 +144,17 @@ impl Place {
                 tracing::warn!(path = file.path, %error, "could not delete a file that is not wanted any more");
             }
         }
+    }
+
+    /// Deletes uploads that nobody goes on with since `before_ms`, milliseconds since 1970: how many, and their bytes.
+    ///
+    /// On the local disk they are files of another name, which a store does not list; object stores have rules of their
+    /// own for theirs.
+    pub(crate) async fn delete_unfinished(&self, before_ms: i64) -> Result<(u64, u64), LakeError> {
+        let Ok(folder) = self.url.to_file_path() else { return Ok((0, 0)) };
+        let deleted = tokio::task::spawn_blocking(move || delete_unfinished(&folder, before_ms)).await;
+        let deleted = deleted.unwrap_or_else(|broken| Err(std::io::Error::other(broken)));
+        deleted.map_err(|error| errors::storage("clean up", &self.location, &error))
     }
 
     /// Writes, reads back and deletes a small object.
@@ -116,6 +171,52 @@ impl Place {
             Err(LakeError::definite(format!("what was written to {} is read back differently", self.location)))
         }
     }
+}
+
+/// Waits until files below a folder are on the disk, and the names that lead to them.
+fn persist(folder: &std::path::Path, paths: &[String]) -> std::io::Result<()> {
+    let mut folders: BTreeSet<PathBuf> =
+        [Some(folder), folder.parent()].into_iter().flatten().map(Into::into).collect();
+    for path in paths {
+        let path = folder.join(path);
+        File::open(&path)?.sync_all()?;
+        folders.extend(path.parent().map(Into::into));
+    }
+    for folder in folders {
+        // Not every file system takes that of a folder, and the one above may be closed to us.
+        File::open(folder).and_then(|folder| folder.sync_all()).ok();
+    }
+    Ok(())
+}
+
+/// Whether the name is that of a Parquet file on its way: the store adds `#` and a number until it is complete.
+fn is_unfinished(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(file, number)| {
+        file.ends_with(".parquet") && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn delete_unfinished(folder: &std::path::Path, before_ms: i64) -> std::io::Result<(u64, u64)> {
+    let (mut files, mut bytes) = (0, 0);
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((0, 0)),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_unfinished) {
+            continue;
+        }
+        // One that is completed at this moment is gone under this name.
+        let Ok(about) = entry.metadata() else { continue };
+        if DateTime::<Utc>::from(about.modified()?).timestamp_millis() < before_ms
+            && std::fs::remove_file(entry.path()).is_ok()
+        {
+            files += 1;
+            bytes += about.len();
+        }
+    }
+    Ok((files, bytes))
 }
 
 /// The one place where a kind of store is added: build the store from its URL here.

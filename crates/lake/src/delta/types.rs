@@ -62,29 +62,67 @@ pub(super) fn arrow_type(delta: &DeltaType) -> Option<DataType> {
 
 /// Whether every value of one Delta type is a value of another, so that a table that has the wider one takes it.
 pub(super) fn widens(from: &DeltaType, to: &DeltaType) -> bool {
-    let (DeltaType::Primitive(from), DeltaType::Primitive(to)) = (from, to) else { return from == to };
-    match (integer_bytes(from), integer_bytes(to)) {
-        (Some(from), Some(to)) => return from <= to,
-        (Some(bytes), None) => return bytes <= 4 && *to == PrimitiveType::Double,
-        _ => {}
+    common(from, to).as_ref() == Some(to)
+}
+
+/// The narrowest type that holds every value of both types exactly; none where there is none, or where the two mean
+/// different things.
+///
+/// A date is not an instant: which one its midnight is depends on a zone that the table does not know. Neither is a
+/// number a text, nor a truth value a number.
+pub(super) fn common(one: &DeltaType, other: &DeltaType) -> Option<DeltaType> {
+    if one == other {
+        return Some(one.clone());
     }
-    match (from, to) {
-        (PrimitiveType::Float, PrimitiveType::Double) => true,
-        (PrimitiveType::Decimal(from), PrimitiveType::Decimal(to)) => {
-            from.scale() == to.scale() && from.precision() <= to.precision()
+    let (DeltaType::Primitive(one), DeltaType::Primitive(other)) = (one, other) else { return None };
+    if let (Some(a), Some(b)) = (integer_digits(one), integer_digits(other)) {
+        return Some(DeltaType::Primitive(if a >= b { one.clone() } else { other.clone() }));
+    }
+    if let (Some(a), Some(b)) = (Digits::of(one), Digits::of(other)) {
+        return a.with(b);
+    }
+    let double = fits_double(one) && fits_double(other);
+    double.then_some(DeltaType::DOUBLE)
+}
+
+/// How many decimal digits the values of a type that counts exactly have before and behind the point.
+struct Digits {
+    whole: u8,
+    fraction: u8,
+}
+
+impl Digits {
+    fn of(primitive: &PrimitiveType) -> Option<Self> {
+        match primitive {
+            PrimitiveType::Decimal(decimal) => {
+                Some(Self { whole: decimal.precision().checked_sub(decimal.scale())?, fraction: decimal.scale() })
+            }
+            integer => Some(Self { whole: integer_digits(integer)?, fraction: 0 }),
         }
-        (from, to) => from == to,
+    }
+
+    /// The decimal that holds both; none beyond 38 digits.
+    fn with(self, other: Self) -> Option<DeltaType> {
+        let (whole, fraction) = (self.whole.max(other.whole), self.fraction.max(other.fraction));
+        Some(DeltaType::Primitive(PrimitiveType::decimal(whole.checked_add(fraction)?, fraction).ok()?))
     }
 }
 
-fn integer_bytes(primitive: &PrimitiveType) -> Option<u8> {
+/// The digits of the largest value of an integer type.
+fn integer_digits(primitive: &PrimitiveType) -> Option<u8> {
     match primitive {
-        PrimitiveType::Byte => Some(1),
-        PrimitiveType::Short => Some(2),
-        PrimitiveType::Integer => Some(4),
-        PrimitiveType::Long => Some(8),
+        PrimitiveType::Byte => Some(3),
+        PrimitiveType::Short => Some(5),
+        PrimitiveType::Integer => Some(10),
+        PrimitiveType::Long => Some(19),
         _ => None,
     }
+}
+
+/// Whether a double holds every value; its 53 bits are fewer than those of a long.
+fn fits_double(primitive: &PrimitiveType) -> bool {
+    use PrimitiveType::{Byte, Double, Float, Integer, Short};
+    matches!(primitive, Byte | Short | Integer | Float | Double)
 }
 
 #[cfg(test)]
@@ -132,16 +170,48 @@ mod tests {
         }
     }
 
+    fn decimal(precision: u8, scale: i8) -> DataType {
+        DataType::Decimal128(precision, scale)
+    }
+
     #[test]
     fn only_lossless_widening_is_compatible() {
         let widens = |from, to| widens(&delta_type(&from).unwrap(), &delta_type(&to).unwrap());
         assert!(widens(DataType::Int32, DataType::Int64));
         assert!(widens(DataType::Int32, DataType::Float64));
         assert!(widens(DataType::Float32, DataType::Float64));
-        assert!(widens(DataType::Decimal128(10, 2), DataType::Decimal128(12, 2)));
+        assert!(widens(decimal(10, 2), decimal(12, 2)));
+        assert!(widens(decimal(10, 2), decimal(12, 4)));
+        assert!(widens(DataType::Int64, decimal(20, 0)));
         assert!(!widens(DataType::Int64, DataType::Int32));
         assert!(!widens(DataType::Int64, DataType::Float64));
-        assert!(!widens(DataType::Decimal128(10, 2), DataType::Decimal128(12, 4)));
+        assert!(!widens(decimal(10, 2), decimal(11, 4)));
+        assert!(!widens(DataType::Int64, decimal(18, 0)));
         assert!(!widens(DataType::Int32, DataType::Utf8));
+    }
+
+    #[test]
+    fn two_types_meet_in_the_narrowest_that_loses_nothing() {
+        let common = |one, other| common(&delta_type(&one).unwrap(), &delta_type(&other).unwrap());
+        for (one, other, met) in [
+            (DataType::Int8, DataType::Int64, Some(DataType::Int64)),
+            (DataType::Int16, DataType::Float32, Some(DataType::Float64)),
+            (DataType::Float32, DataType::Float64, Some(DataType::Float64)),
+            (DataType::Int64, DataType::Float64, None),
+            (decimal(10, 4), decimal(12, 2), Some(decimal(14, 4))),
+            (decimal(38, 0), decimal(38, 2), None),
+            // What becomes of BIGINT when it is made UNSIGNED, and of INT when it gets cents.
+            (DataType::Int64, decimal(20, 0), Some(decimal(20, 0))),
+            (DataType::Int32, decimal(8, 2), Some(decimal(12, 2))),
+            (decimal(10, 2), DataType::Float64, None),
+            (DataType::Date32, utc(), None),
+            (DataType::Boolean, DataType::Int8, None),
+            (DataType::Utf8, DataType::Binary, None),
+            (DataType::Int64, DataType::Utf8, None),
+        ] {
+            let met = met.map(|met| delta_type(&met).unwrap());
+            assert_eq!(common(one.clone(), other.clone()), met, "{one} and {other}");
+            assert_eq!(common(other.clone(), one.clone()), met, "{other} and {one}");
+        }
     }
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow_array::{BinaryArray, RecordBatch};
+use arrow_array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch};
 use headwaters_lake::contract::LakeError;
+use headwaters_model::flow::SchemaChange;
 use headwaters_model::job::WriteMode;
 use tempfile::TempDir;
 
+use crate::care::limits;
 use crate::contract::Ground;
 use crate::reader::{data_files, newest, row_count};
 use crate::rows::{ids, of_columns};
@@ -58,18 +60,20 @@ fn limited_folder() -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_a_definite_error_and_nothing_is_visible() {
+async fn a_full_disk_is_told_as_such_and_nothing_is_visible() {
     if let Some(folder) = limited_folder() {
         return landing_fails(&folder, "does not allow files this large").await;
     }
     if let Some(disk) = SmallDisk::mount() {
         landing_fails(&disk.path().join("t"), "the disk is full").await;
-        return committing_fails(&disk.path().join("u")).await;
+        committing_fails(&disk.path().join("u")).await;
+        return rewriting_fails(&disk.path().join("v")).await;
     }
     // Without the right to mount: a child process whose files may not grow beyond half a megabyte.
     let folder = TempDir::new().unwrap();
     let this = std::env::current_exe().unwrap();
-    let shell = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --exact disk::a_full_disk_is_a_definite_error_and_nothing_is_visible";
+    let shell =
+        "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --exact disk::a_full_disk_is_told_as_such_and_nothing_is_visible";
     let child = Command::new("sh").arg("-c").arg(shell).arg(this).env(LIMITED_FOLDER, folder.path().join("t")).output();
     let child = child.unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
@@ -78,7 +82,7 @@ async fn a_full_disk_is_a_definite_error_and_nothing_is_visible() {
 async fn landing_fails(folder: &Path, said: &str) {
     let ground = Ground::at(folder);
     let error = ground.land(&(1..9).map(noise).collect::<Vec<_>>(), WriteMode::Append).await.unwrap_err();
-    let LakeError::Definite(fault) = error else { panic!("{error:?}") };
+    let (LakeError::NoRoom(fault) | LakeError::Definite(fault)) = error else { panic!("{error:?}") };
     assert!(fault.message.contains(said), "{fault}");
     assert!(fault.hint.is_some());
     assert_eq!(newest(folder).version, None);
@@ -94,13 +98,40 @@ async fn committing_fails(folder: &Path) {
     fs::write(&filler, vec![0; 4 << 20]).expect_err("the disk is smaller");
 
     let error = ground.commit(&landed, 2, WriteMode::Append).await.unwrap_err();
-    let LakeError::Definite(fault) = error else { panic!("{error:?}") };
+    let LakeError::NoRoom(fault) = error else { panic!("{error:?}") };
     assert!(fault.message.contains("the disk is full"), "{fault}");
     assert_eq!((newest(folder).version, row_count(folder)), (Some(0), 10), "the table is as it was");
 
     fs::remove_file(filler).unwrap();
     ground.commit(&landed, 2, WriteMode::Append).await.unwrap();
     assert_eq!(row_count(folder), 15);
+}
+
+/// Neither putting files together nor widening them may cost the table anything.
+async fn rewriting_fails(folder: &Path) {
+    let ground = Ground::at(folder);
+    let column = |values: Vec<i32>| of_columns(vec![("v", Arc::new(Int32Array::from(values)) as ArrayRef)]);
+    // Two files that need more room together than is left beside them.
+    let values = |seed: i32| (0..60_000).map(|row: i32| row.wrapping_mul(0x3c6e_f35f).wrapping_add(seed)).collect();
+    for ordinal in 1..=2 {
+        ground.append(column(values(i32::try_from(ordinal).unwrap())), ordinal).await;
+    }
+    let filler = folder.join("filler");
+    fs::write(&filler, vec![0; 4 << 20]).expect_err("the disk is smaller");
+    let untouched = (newest(folder).version, data_files(folder).len());
+
+    let error = ground.lake.care(&ground.location, limits()).await.unwrap_err();
+    assert!(matches!(&error, LakeError::NoRoom(fault) if fault.message.contains("the disk is full")), "{error:?}");
+    let wider = of_columns(vec![("v", Arc::new(Int64Array::from(vec![3])) as ArrayRef)]);
+    let error = ground.land(std::slice::from_ref(&wider), WriteMode::Append).await.unwrap_err();
+    assert!(matches!(&error, LakeError::NoRoom(fault) if fault.message.contains("the disk is full")), "{error:?}");
+    assert_eq!((newest(folder).version, data_files(folder).len()), untouched, "the space is given back");
+    assert_eq!(row_count(folder), 120_000);
+
+    fs::remove_file(filler).unwrap();
+    assert_eq!(ground.lake.care(&ground.location, limits()).await.unwrap().compacted_into, 1);
+    ground.append(wider, 3).await;
+    assert_eq!(row_count(folder), 120_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +153,12 @@ async fn a_damaged_log_is_a_definite_error_that_names_the_table() {
     let landed = ground.land(&[ids(0..10)], WriteMode::Append).await.unwrap();
     ground.commit(&landed, 1, WriteMode::Append).await.unwrap();
     fs::write(folder.path().join("_delta_log/00000000000000000000.json"), "{\"add\":").unwrap();
-    let error = ground.lake.open(&ground.location, &ids([]).schema(), WriteMode::Append).await.err().unwrap();
+    let error = ground
+        .lake
+        .open(&ground.location, &ids([]).schema(), WriteMode::Append, SchemaChange::Evolve)
+        .await
+        .err()
+        .unwrap();
     let LakeError::Definite(fault) = error else { panic!("{error:?}") };
     assert!(fault.message.contains(&ground.location), "{fault}");
     assert!(fault.hint.unwrap().contains("_delta_log"));

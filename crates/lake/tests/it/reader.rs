@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -66,6 +66,19 @@ pub(crate) fn batches(folder: &Path, snapshot: &Snapshot) -> Vec<RecordBatch> {
         arrow_select::concat::concat_batches(&schema, &batches).unwrap()
     };
     snapshot.files.iter().map(read).collect()
+}
+
+/// The values of one column of the newest version, file after file, with nulls where a file lacks it. All files that have
+/// it must have it in one type.
+pub(crate) fn column(folder: &Path, name: &str) -> ArrayRef {
+    let batches = batches(folder, &newest(folder));
+    let data_type = batches.iter().find_map(|rows| rows.column_by_name(name)).unwrap().data_type().clone();
+    let columns: Vec<ArrayRef> = batches
+        .iter()
+        .map(|rows| rows.column_by_name(name).cloned().unwrap_or_else(|| new_null_array(&data_type, rows.num_rows())))
+        .collect();
+    let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
+    arrow_select::concat::concat(&columns).expect("one type in all files")
 }
 
 /// How many rows a table has.

@@ -94,13 +94,18 @@ impl Windowed {
     /// The parameters that ask for it.
     #[must_use]
     pub fn params(&self) -> Map<String, Value> {
-        let Window { start_ms, end_ms } = self.window;
-        let params = [
-            ("windowStartTime", sent_as(start_ms).into()),
-            ("windowEndTime", sent_as(end_ms).into()),
-            ("deltaColumn", json!(self.delta)),
-        ];
-        params.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        let mut params = self.window.params();
+        params.insert("deltaColumn".to_owned(), json!(self.delta));
+        params
+    }
+}
+
+impl Window {
+    /// The parameters that name it.
+    #[must_use]
+    pub fn params(&self) -> Map<String, Value> {
+        let bounds = [("windowStartTime", self.start_ms), ("windowEndTime", self.end_ms)];
+        bounds.into_iter().map(|(key, ms)| (key.to_owned(), sent_as(ms).into())).collect()
     }
 }
 

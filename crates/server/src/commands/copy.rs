@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use headwaters_model::flow::RunOptions;
 use headwaters_model::job::{
     Committed, Failure, JobError, Landed, ReadRequest, RunEvent, RunJob, Splits, Stage, WriteMode,
 };
@@ -57,7 +58,7 @@ fn job(arguments: Copy, config: &Config, source: &SourceArgument) -> Result<RunJ
     Ok(RunJob {
         flow: None,
         source: source.access.clone(),
-        read: ReadRequest { table: arguments.table, columns: arguments.columns, filter: None, splits },
+        read: ReadRequest { table: arguments.table, columns: arguments.columns, filter: None, delta: None, splits },
         location: wire::table_location(&arguments.to)?,
         mode: match mode {
             Mode::Overwrite => WriteMode::Overwrite,
@@ -65,6 +66,9 @@ fn job(arguments: Copy, config: &Config, source: &SourceArgument) -> Result<RunJ
         },
         mark: CommitMark { app_id: Uuid::now_v7().to_string(), base: None, ordinal: Ordinal::FIRST },
         batch: None,
+        options: RunOptions::default(),
+        resume: None,
+        readers_max: None,
     })
 }
 

@@ -45,14 +45,20 @@ fn runtime(builder: &mut Builder) -> Result<Runtime, CliError> {
 
 async fn serve(arguments: Serve, config: &Config, work: tokio::runtime::Handle) -> Result<(), CliError> {
     let metrics = telemetry::start_metrics()?;
-    let directory = Directory::made(arguments.place.data, config)?;
+    // Ends with the runtime.
+    tokio::spawn(telemetry::keep_up(metrics.clone()));
+    // What is wrong in the settings is said before anything is made.
+    let directory = Directory::named(arguments.place.data, config)?;
+    let lake = directory.lake(arguments.stores.lake, config)?;
+    let address = config.option(arguments.listen, "listen")?.unwrap_or(DEFAULT_LISTEN);
+    place::refuse_wrong_settings(config)?;
+
+    directory.make()?;
     let keys = directory.made_key_ring()?;
     let signing_key = keys.signing_key().to_vec();
-    let lake = directory.lake(arguments.stores.lake, config)?;
     let store = directory.open_store(arguments.stores.store, config, keys).await?;
     let control = place::control(store.clone(), lake, &signing_key, config, work)?;
 
-    let address = config.option(arguments.listen, "listen")?.unwrap_or(DEFAULT_LISTEN);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| CliError::other(format!("could not listen on {address}: {error}")))?;
@@ -95,37 +101,56 @@ async fn credentials(control: &Control, directory: &Directory, base_url: &str) -
 }
 
 /// Serves and works; on a signal it stops claiming, gives its runs their time, and what is being answered that time and
-/// [`REQUESTS_DRAIN`] more.
+/// [`REQUESTS_DRAIN`] more. On a second signal neither gets any more time.
 async fn until_stopped(control: Control, server: Server, address: SocketAddr) -> Result<(), CliError> {
-    let stop = CancellationToken::new();
-    let worker = tokio::spawn(Worker::new(control).run(stop.clone()));
+    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+    let mut orders = signal::Orders::taken();
+    let worker = tokio::spawn(Worker::new(control).hurried_by(hurry.clone()).run(stop.clone()));
     let server = tokio::spawn(server.run(stop.clone()));
     super::print(&format!("listening on http://{address}"))?;
     tracing::info!(%address, "serving");
-    let worked = both(worker, server, signal::stop(), stop, REQUESTS_DRAIN).await?;
+    let worked = both(worker, server, async || orders.next().await, Stopping { stop, hurry }, REQUESTS_DRAIN).await?;
     if worked.cut_short > 0 {
         tracing::warn!(runs = worked.cut_short, "runs were cut short; the next start goes on with them");
     }
     Ok(())
 }
 
+/// How worker and server are told to stop.
+struct Stopping {
+    /// Nothing new is begun, what is under way gets its time.
+    stop: CancellationToken,
+    /// It gets no more time.
+    hurry: CancellationToken,
+}
+
 /// Lets worker and server go on until the order to stop. Neither ends by itself while all is well: when one breaks, the
-/// other must not go on as if it did not matter. Requests under way get `drain` once the worker has ended.
+/// other must not go on as if it did not matter. Requests under way get `drain` once the worker has ended, unless a
+/// second order comes first.
 async fn both(
     mut worker: JoinHandle<WorkerExit>,
     mut server: JoinHandle<()>,
-    order: impl Future<Output = ()>,
-    stop: CancellationToken,
+    mut order: impl AsyncFnMut(),
+    Stopping { stop, hurry }: Stopping,
     drain: Duration,
 ) -> Result<WorkerExit, CliError> {
     tokio::select! {
-        () = order => tracing::info!("stopping: requests and runs under way get their time"),
+        () = order() => tracing::info!("stopping: requests and runs under way get their time; a second signal ends it"),
         ended = &mut worker => return Err(broken("the worker", ended.err())),
         ended = &mut server => return Err(broken("the listener", ended.err())),
     }
     stop.cancel();
-    let worked = worker.await.map_err(|error| broken("the worker", Some(error)))?;
+    let worked = tokio::select! {
+        worked = &mut worker => worked,
+        () = order() => {
+            tracing::info!("stopping at once: runs under way are cut short and handed over");
+            hurry.cancel();
+            worker.await
+        }
+    };
+    let worked = worked.map_err(|error| broken("the worker", Some(error)))?;
     // A client that keeps its connection open must not keep the process alive.
+    let drain = if hurry.is_cancelled() { Duration::ZERO } else { drain };
     match tokio::time::timeout(drain, &mut server).await {
         Ok(Err(error)) => Err(broken("the listener", Some(error))),
         Ok(Ok(())) => Ok(worked),
@@ -149,6 +174,16 @@ mod tests {
 
     const DRAIN: Duration = Duration::from_millis(10);
 
+    impl Stopping {
+        fn new() -> Self {
+            Self { stop: CancellationToken::new(), hurry: CancellationToken::new() }
+        }
+    }
+
+    async fn never() {
+        pending().await
+    }
+
     fn worker_until(stop: &CancellationToken) -> JoinHandle<WorkerExit> {
         let stop = stop.clone();
         tokio::spawn(async move {
@@ -160,23 +195,41 @@ mod tests {
     #[tokio::test]
     async fn when_the_worker_breaks_the_server_does_not_go_on_alone() {
         let worker = tokio::spawn(async { panic!("on purpose") });
-        let ended = both(worker, tokio::spawn(pending()), pending(), CancellationToken::new(), DRAIN).await;
+        let ended = both(worker, tokio::spawn(pending()), never, Stopping::new(), DRAIN).await;
         let error = ended.unwrap_err();
         assert!(error.message.starts_with("the worker broke"), "{error}");
     }
 
     #[tokio::test]
     async fn when_the_listener_ends_by_itself_the_worker_does_not_go_on_alone() {
-        let stop = CancellationToken::new();
-        let ended = both(worker_until(&stop), tokio::spawn(ready(())), pending(), stop.clone(), DRAIN).await;
+        let stopping = Stopping::new();
+        let ended = both(worker_until(&stopping.stop), tokio::spawn(ready(())), never, stopping, DRAIN).await;
         assert_eq!(ended.unwrap_err().message, "the listener broke: it ended by itself");
     }
 
     #[tokio::test]
     async fn the_order_to_stop_ends_both_even_if_a_client_never_lets_go() {
-        let stop = CancellationToken::new();
-        let ended = both(worker_until(&stop), tokio::spawn(pending()), ready(()), stop.clone(), DRAIN).await;
+        let stopping = Stopping::new();
+        let stop = stopping.stop.clone();
+        let mut orders = 1;
+        let once = async || match orders {
+            0 => pending().await,
+            _ => orders -= 1,
+        };
+        let ended = both(worker_until(&stop), tokio::spawn(pending()), once, stopping, DRAIN).await;
         assert_eq!(ended.unwrap(), WorkerExit { cut_short: 0 });
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_second_order_gives_neither_any_more_time() {
+        let stopping = Stopping::new();
+        let hurry = stopping.hurry.clone();
+        let worker = tokio::spawn(async move {
+            hurry.cancelled().await;
+            WorkerExit { cut_short: 1 }
+        });
+        let ended = both(worker, tokio::spawn(pending()), async || {}, stopping, Duration::from_secs(3600)).await;
+        assert_eq!(ended.unwrap(), WorkerExit { cut_short: 1 });
     }
 }

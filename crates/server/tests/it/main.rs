@@ -7,6 +7,8 @@ mod arguments;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod care;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod clients;
@@ -19,6 +21,12 @@ mod credentials;
 #[cfg(test)]
 mod drafts;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod drift;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod land;
@@ -27,14 +35,32 @@ mod lists;
 #[cfg(test)]
 mod on_demand;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod races;
+#[cfg(test)]
+mod recurring;
+#[cfg(test)]
+mod resume;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod schemathesis;
 #[cfg(test)]
+mod store_file;
+#[cfg(test)]
+mod store_trouble;
+#[cfg(test)]
+mod torture;
+#[cfg(test)]
 mod tutorial;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod walk;
 #[cfg(test)]
+mod webhooks;
+#[cfg(test)]
 mod windows;
+#[cfg(test)]
+mod workers;

@@ -2,6 +2,8 @@
 
 read_back.py count TABLE                     the number of rows
 read_back.py rows TABLE                      the rows as JSON, under source names
+read_back.py files TABLE                     the number of files of the newest version
+read_back.py delta TABLE                     the rows as JSON, under the names of the lake, by Polars' own Delta reader
 read_back.py compare LAKE JSONL EXPECTED…    compares every table of the expected files with LAKE/<table>; a table of a
                                              later file replaces that of an earlier one; JSONL holds lines
                                              {"table", "diagnostics"} as `headwaters copy` reported them
@@ -22,6 +24,7 @@ import polars
 LONG_EXACT_MAX = 2**53
 TEXT_CHARS_MAX = 300
 BYTES_MAX = 64
+EXACT = (decimal.Decimal, datetime.date, datetime.datetime)
 
 
 def log(table):
@@ -54,7 +57,7 @@ def delta_type(kind):
 def read(table):
     schema, files = log(table)
     frames = [polars.read_parquet(file, glob=False) for file in files]
-    return schema["fields"], (polars.concat(frames) if frames else None)
+    return schema["fields"], (polars.concat(frames, how="diagonal_relaxed") if frames else None)
 
 
 def value(cell, kind, precision):
@@ -212,6 +215,11 @@ def main():
     elif what == "rows":
         _, rows = rows_of(pathlib.Path(arguments[0]))
         answer = [{name: plain(cell) for name, cell in row.items()} for row in rows]
+    elif what == "files":
+        answer = len(log(pathlib.Path(arguments[0]))[1])
+    elif what == "delta":
+        frame = polars.read_delta(arguments[0])
+        answer = [{name: str(cell) if isinstance(cell, EXACT) else cell for name, cell in row.items()} for row in frame.iter_rows(named=True)]
     elif what == "compare":
         answer = compare(arguments[0], arguments[1], arguments[2:])
     else:

@@ -1,10 +1,11 @@
 //! The documented tutorial over HTTP, on real servers (flow-service.md 22), and wrong turns on the way.
 
-use headwaters_testkit::world::{CATALOG, FLOW_SERVICE, World};
+use headwaters_testkit::world::{CATALOG, FLOW_SERVICE, Recurring, World, quick_recurring};
 use headwaters_testkit::{DatabaseServer, Flavour, ServerOptions};
 use serde_json::{Value, json};
 
 use crate::land::{count, headwaters, output};
+use crate::recurring::{NEXT_SECONDS_MAX, SOON_S, read};
 use crate::scene::{RUN_SECONDS_MAX, assert_refused, text};
 
 const MYSQL: &str = "26d738e0-8963-47ea-aadf-c60de735468a";
@@ -50,6 +51,49 @@ async fn the_tutorial_lands_every_table_of_the_shop_from_both_servers() {
             let rows = database.query(&sql).await.expect("a count")[0][0].clone();
             assert_eq!(Some(count(&folder).to_string()), rows, "{table}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tutorials_recurring_flow_reads_what_was_there_and_then_what_has_come() {
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let database = shop(flavour).await;
+        let world = quick_recurring(World::options(env!("CARGO_BIN_EXE_headwaters"))).start().await.expect("a server");
+        let string = format!("{};Database=shop", database.connection_string("reader"));
+        let connection = world.connect(spec_name(flavour), &string).await.expect("a connection");
+        // As the tutorial spells it: all texts, and a format that says nothing of a column of moments.
+        let mut flow = Recurring::new("shop.customers", "updated_at").soon_again(SOON_S);
+        flow.delta_column = json!({"name": "updated_at", "dateFormat": "YYYY-MM-DD", "timezone": "UTC"});
+        let copy = world.copy_every_minute(&connection, spec_name(flavour), &flow).await.expect("a flow");
+        let first = world.nth_run(&copy.flow, 0, RUN_SECONDS_MAX).await.expect("a run");
+        assert_eq!(read(&first), 80, "{flavour}: what was there");
+
+        for sql in [
+            "insert into shop.customers (id, email, full_name, country, created_at) values \
+                 (201, 'u201@shop.example', 'Mira Holt', 'IE', '2024-05-01'), \
+                 (202, 'u202@shop.example', 'Ewa Król', 'PL', '2024-05-01')",
+            "update shop.customers set vip = 1 - vip where id = 5",
+        ] {
+            database.execute(sql).await.expect("a change");
+        }
+        let mut found = 0;
+        for k in 1..=2 {
+            let run = world.nth_run(&copy.flow, k, NEXT_SECONDS_MAX).await.expect("a run");
+            found += read(&run);
+            let window = &run["activities"][0]["durationSummary"]["extensions"];
+            assert!(window["windowStart"].as_u64() < window["windowEnd"].as_u64(), "{run:#}");
+            let end_s = window["windowEnd"].as_u64().map(|ms| ms / 1000);
+            assert_eq!(run["params"]["windowEndTime"].as_u64(), end_s, "{run:#}");
+            if found > 0 {
+                break;
+            }
+        }
+        assert_eq!(found, 3, "{flavour}: what has come, and nothing else");
+        let folder = world.table_dir(&copy.data_set).await.expect("a table");
+        assert_eq!(count(&folder), 83, "{flavour}");
+        let flow = world.document("flows", &copy.flow).await.expect("a flow");
+        assert_eq!(flow["scheduleParams"]["interval"], "1", "shown as it was sent");
+        assert_eq!(flow["transformations"][0]["params"]["deltaColumn"]["dateFormat"], "YYYY-MM-DD");
     }
 }
 

@@ -18,6 +18,7 @@ use super::catalog::{self, TableDescription, quoted};
 use super::columns::{BatchLimits, Columns, RowLayout};
 use super::dsn::Parameters;
 use super::filter::Condition;
+use super::increment;
 use super::open::{self, Selection, Shape};
 use super::read::{self, Query, TakeBatch, select_list_with};
 use super::session::{self, Purpose};
@@ -50,12 +51,13 @@ pub(super) async fn describe(
         table: table.to_owned(),
         columns: None,
         filter: preview.and_then(|preview| preview.filter.clone()),
+        delta: None,
         splits: Splits::Exactly(1),
     };
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter } = open::select(&mut connection, parameters, &request).await?;
+    let Selection { table, columns, filter, .. } = open::select(&mut connection, parameters, &request).await?;
     if columns.is_empty() {
-        return Err(no_columns(&table));
+        return Err(open::no_columns(&table));
     }
     let shape = open::shape(&mut connection, parameters, &table, &columns, RowFormat::Binary).await?;
     let preview = match preview {
@@ -77,13 +79,14 @@ pub(super) async fn describe(
 /// Checks that table, columns and filter columns of a request exist, and that the account may read them.
 pub(super) async fn check_read(parameters: &Parameters, request: &ReadRequest) -> Result<(), SourceError> {
     let mut connection = session::open(&parameters.connect, Purpose::Metadata).await?;
-    let Selection { table, columns, filter } = open::select(&mut connection, parameters, request).await?;
+    let Selection { table, columns, filter, delta } = open::select(&mut connection, parameters, request).await?;
     if columns.is_empty() {
-        return Err(no_columns(&table));
+        return Err(open::no_columns(&table));
     }
     // Preparing resolves every name and checks every privilege, without reading a row.
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-    let condition = filter.map_or_else(String::new, |filter| format!(" WHERE {}", filter.sql));
+    let condition = Condition::all([filter, delta.as_ref().map(increment::sample)]);
+    let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {}", condition.sql));
     let sql = format!("SELECT {} FROM {}{condition}", names.join(", "), table.name.quoted());
     match connection.prepare(&sql).await {
         Ok(statement) => connection.close_statement(statement).await?,
@@ -92,12 +95,6 @@ pub(super) async fn check_read(parameters: &Parameters, request: &ReadRequest) -
     }
     connection.close().await;
     Ok(())
-}
-
-fn no_columns(table: &TableDescription) -> SourceError {
-    let message = format!("the account may read no column of {}", table.name);
-    let hint = format!("GRANT SELECT ON {} TO the account", table.name.quoted());
-    SourceError::definite(SourceErrorKind::Privilege, message).with_hint(hint)
 }
 
 async fn rows(

@@ -33,6 +33,15 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// What satisfies all of them; none if there are none.
+    #[must_use]
+    pub fn all<const N: usize>(conditions: [Option<Self>; N]) -> Option<Self> {
+        conditions.into_iter().flatten().reduce(|all, next| Self {
+            sql: format!("{} AND {}", all.sql, next.sql),
+            params: [all.params, next.params].concat(),
+        })
+    }
+
     /// The same with the values in their places as constants, for statements that can not be prepared.
     ///
     /// Text stands there in hexadecimal, so none of it can end a constant.

@@ -14,7 +14,7 @@ mod ddl;
 
 use std::time::Duration;
 
-use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use headwaters_model::source_error::{Retry, SourceError, SourceErrorKind};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ use super::wire::{ConnectOptions, Connection, TextRow};
 const WATCH_AFTER: Duration = Duration::from_secs(3);
 /// How often the process list is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long nobody watches after looking has failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 /// 1205, "lock wait timeout exceeded": what whoever waits would get from us in the end.
 const LOCK_WAIT: u16 = 1205;
 
@@ -43,10 +45,8 @@ impl Watch {
         let told = somebody_waits.clone();
         let looking = tokio::spawn(async move {
             tokio::time::sleep(WATCH_AFTER).await;
-            match look(&table, &options).await {
-                Ok(()) => told.cancel(),
-                Err(error) => tracing::debug!(%error, %table, "nobody watches over the metadata lock any more"),
-            }
+            until_seen(&table, || look(&table, &options), PAUSE_AFTER_ERROR).await;
+            told.cancel();
         });
         Self { somebody_waits, looking }
     }
@@ -68,9 +68,26 @@ pub(super) fn gave_way(table: &str) -> SourceError {
     let message = format!("reading {table} gave way: another session waits to change the table");
     SourceError::transient(SourceErrorKind::Server { number: LOCK_WAIT }, message)
         .with_hint("read the table again once the change is through")
+        .with_retry(Retry::Later)
 }
 
-/// Looks until somebody waits.
+/// Looks until somebody waits: over a new connection each time that looking has failed.
+async fn until_seen<F>(table: &TableName, mut look: impl FnMut() -> F, pause_after_error: Duration)
+where
+    F: Future<Output = Result<(), SourceError>>,
+{
+    let mut warned = false;
+    while let Err(error) = look().await {
+        // Once is enough for a person; a server that lets nobody in for an hour would fill the log.
+        if !warned {
+            tracing::warn!(%error, %table, "could not see whether somebody waits to change the table; it is tried again");
+        }
+        warned = true;
+        tokio::time::sleep(pause_after_error).await;
+    }
+}
+
+/// Looks over one connection until somebody waits.
 async fn look(table: &TableName, options: &ConnectOptions) -> Result<(), SourceError> {
     let mut connection = session::open(options, Purpose::Metadata).await?;
     let sees_locks = sees_locks(&mut connection).await?;
@@ -132,4 +149,26 @@ async fn is_change_waiting(connection: &mut Connection, table: &TableName) -> Re
         text(1).is_some_and(|sql| ddl::changes_table(&sql, text(0).as_deref(), table))
     };
     Ok(answer.rows().iter().any(changes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_could_not_look_looks_again_until_somebody_is_seen() {
+        let table = TableName { schema: "d".into(), table: "t".into() };
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            ready(match looks {
+                1..=3 => Err(SourceError::transient(SourceErrorKind::Lost, "the connection was lost")),
+                _ => Ok(()),
+            })
+        };
+        until_seen(&table, look, Duration::from_millis(1)).await;
+        assert_eq!(looks, 4);
+    }
 }

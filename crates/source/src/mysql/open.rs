@@ -6,17 +6,19 @@ use headwaters_model::job::ReadRequest;
 use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use tokio_util::sync::CancellationToken;
 
-use super::catalog::{self, ColumnDescription, ObjectKind, TableDescription};
+use super::catalog::{self, ColumnDescription, Estimates, ObjectKind, TableDescription};
 use super::columns::{BatchLimits, RowLayout};
 use super::dsn::Parameters;
 use super::filter::{self, Condition};
+use super::frozen::{self, Resumed, Standing};
 use super::give_way::Watch;
-use super::plan;
+use super::increment::{self, Column, Subject};
+use super::plan::{self, SplitPlan};
 use super::read::{Reader, TableRead, fits, select_list};
 use super::session::{self, Purpose};
-use super::snapshot;
+use super::snapshot::{self, Snapshot};
 use super::types::{Landing, ServerType};
-use super::wire::{ColumnDef, Connection, ROW_BYTES_MAX, RowFormat};
+use super::wire::{ColumnDef, ConnectOptions, Connection, ROW_BYTES_MAX, RowFormat};
 use crate::contract::{OpenTable, ReadLimits, ReadPlan, SplitReader};
 
 /// The most that a batch may hold: with the widest row it must still be counted by 32-bit offsets.
@@ -32,6 +34,8 @@ pub(super) struct Selection {
     pub(super) table: TableDescription,
     pub(super) columns: Vec<ColumnDescription>,
     pub(super) filter: Option<Condition>,
+    /// The column by which rows are chosen.
+    pub(super) delta: Option<Column>,
 }
 
 /// How many columns a note names.
@@ -50,7 +54,8 @@ pub(super) async fn select(
         Some(names) => named_columns(&table, names)?,
     };
     let filter = request.filter.as_ref().map(|document| filter::condition(document, &table, &parameters.rules));
-    Ok(Selection { filter: filter.transpose()?, columns, table })
+    let delta = request.delta.as_ref().map(|delta| increment::find(delta, &table, &parameters.rules)).transpose()?;
+    Ok(Selection { filter: filter.transpose()?, delta, columns, table })
 }
 
 /// Tells of columns that the account may not read, so that nobody takes the rest for the table. They are named as far as
@@ -83,7 +88,7 @@ fn is_generated_key(column: &ColumnDescription) -> bool {
     column.invisible && column.name == GENERATED_KEY
 }
 
-fn named_columns(table: &TableDescription, names: &[String]) -> Result<Vec<ColumnDescription>, SourceError> {
+pub(super) fn named_columns(table: &TableDescription, names: &[String]) -> Result<Vec<ColumnDescription>, SourceError> {
     let mut columns: Vec<ColumnDescription> = Vec::with_capacity(names.len());
     for name in names {
         let Some(column) = table.column(name) else {
@@ -106,51 +111,122 @@ pub(super) async fn open(
     cancel: CancellationToken,
 ) -> Result<OpenTable, SourceError> {
     let mut first = session::open(&parameters.connect, Purpose::Reading).await?;
-    let Selection { table, columns, filter } = select(&mut first, parameters, request).await?;
+    let server = snapshot::identity(&mut first).await?;
+    let Selection { table, columns, filter, delta } = select(&mut first, parameters, request).await?;
     if columns.is_empty() {
-        let message = format!("the account may read no column of {}", table.name);
-        return Err(SourceError::definite(SourceErrorKind::Privilege, message));
+        return Err(no_columns(&table));
     }
     let Shape { layout, defs, format } = shape(&mut first, parameters, &table, &columns, format).await?;
-    let estimates = match table.kind {
-        ObjectKind::View => catalog::Estimates::default(),
-        ObjectKind::Table | ObjectKind::SystemVersioned => catalog::estimates(&mut first, &table.name).await?,
-    };
+    let estimates = estimates(&mut first, &table).await?;
     let note = if request.columns.is_none() { left_out(&mut first, &table).await? } else { None };
+    let standing = Standing::of(&server, request, &table, &columns);
+    let resumed = Resumed::of(limits.resume.as_ref(), &standing, &table)?;
+    let chosen = match (&resumed, &delta) {
+        (Some(resumed), _) => resumed.chosen(),
+        (None, Some(column)) => {
+            let filter = filter.as_ref();
+            let asked_filter = request.filter.as_ref();
+            let subject = Subject { table: &table, column, estimates, filter, asked_filter, server: &server };
+            increment::choose(&mut first, &subject, request.delta.as_ref(), &cancel).await?
+        }
+        (None, None) => None,
+    };
+    let filter = Condition::all([filter, chosen.as_ref().map(|chosen| chosen.condition.clone())]);
     let readers_max = limits.readers_max.max(1);
-    let mut plan = plan::plan(&mut first, &table, estimates, request.splits, readers_max).await?;
-    let readers = readers_max.min(u32::try_from(plan.splits.len()).unwrap_or(u32::MAX));
+    let plan = match &resumed {
+        Some(resumed) => resumed.plan(),
+        None => {
+            let window = filter.as_ref().filter(|_| chosen.is_some());
+            plan::plan(&mut first, &table, estimates, request.splits, readers_max, window).await?
+        }
+    };
     // From here on every connection meets the server that the first one met.
     let connect = parameters.connect.pinned_to(first.server().endpoint());
-    let mut snapshot = snapshot::open(first, &connect, &table, readers).await?;
-    if let Some(connection) = snapshot.connections.first_mut()
-        && !plan.is_proven(connection).await?
-    {
-        plan = plan.uncut(&table.name);
-        snapshot.narrow().await;
-    }
+    let (plan, snapshot) = in_one_moment(first, &connect, &table, plan, resumed.as_ref(), readers_max).await?;
     let watch = Arc::new(Watch::over(table.name.clone(), connect));
-    let notes = parameters.notes.iter().chain(&note).chain(&plan.note).cloned().chain(snapshot.notes).collect();
-    let public = ReadPlan {
+    let said = chosen.iter().flat_map(|chosen| &chosen.notes);
+    let notes =
+        parameters.notes.iter().chain(&note).chain(said).chain(&plan.note).cloned().chain(snapshot.notes).collect();
+    let mut public = ReadPlan {
         table: table.name.to_string(),
+        server: Some(server),
         schema: layout.schema().clone(),
         splits: plan.splits.clone(),
         rows_estimate: estimates.rows,
         diagnostics: layout.diagnostics(),
+        reached: chosen.as_ref().and_then(|chosen| chosen.reached.clone()),
+        window: chosen.as_ref().and_then(|chosen| chosen.window),
+        frozen: None,
         notes,
     };
+    frozen::freeze(&mut public, limits, standing, &table, &plan, chosen.as_ref(), resumed);
     let comment = limits.comment.clone();
     let row_bytes_max = parameters.connect.row_bytes_max.max(ROW_BYTES_MAX);
-    let read =
-        Arc::new(TableRead { table: table.name.quoted(), plan, layout, format, filter, defs, comment, row_bytes_max });
-    let batch = BatchLimits {
-        rows_max: limits.batch_rows_max.max(1),
-        bytes_max: limits.batch_bytes_max.clamp(1, BATCH_BYTES_MAX),
-    };
+    let read = Arc::new(TableRead {
+        table: table.name.quoted(),
+        plan,
+        layout,
+        format,
+        filter,
+        defs,
+        comment,
+        row_bytes_max,
+        checksums: limits.checksums && sees_twice(&table),
+    });
+    let batch = batch_limits(limits);
     let reader = |connection| -> Box<dyn SplitReader> {
         Box::new(Reader::new(connection, read.clone(), batch, cancel.clone(), watch.clone()))
     };
     Ok(OpenTable { plan: public, readers: snapshot.connections.into_iter().map(reader).collect() })
+}
+
+/// How large the table is; what is behind a view is not known.
+async fn estimates(connection: &mut Connection, table: &TableDescription) -> Result<Estimates, SourceError> {
+    match table.kind {
+        ObjectKind::View => Ok(Estimates::default()),
+        ObjectKind::Table | ObjectKind::SystemVersioned => catalog::estimates(connection, &table.name).await,
+    }
+}
+
+fn batch_limits(limits: &ReadLimits) -> BatchLimits {
+    BatchLimits { rows_max: limits.batch_rows_max.max(1), bytes_max: limits.batch_bytes_max.clamp(1, BATCH_BYTES_MAX) }
+}
+
+/// Opens the snapshot, and proves the cut in it. One that does not hold is given up, unless an earlier attempt has begun to
+/// read by it.
+async fn in_one_moment(
+    first: Connection,
+    connect: &ConnectOptions,
+    table: &TableDescription,
+    plan: SplitPlan,
+    resumed: Option<&Resumed>,
+    readers_max: u32,
+) -> Result<(SplitPlan, Snapshot), SourceError> {
+    let busy = resumed.map_or(u32::try_from(plan.splits.len()).unwrap_or(u32::MAX), Resumed::readers);
+    let mut snapshot = snapshot::open(first, connect, table, readers_max.min(busy)).await?;
+    if let Some(connection) = snapshot.connections.first_mut()
+        && !plan.is_proven(connection).await?
+    {
+        if let Some(resumed) = resumed {
+            return Err(resumed.not_proven());
+        }
+        snapshot.narrow().await;
+        return Ok((plan.uncut(&table.name), snapshot));
+    }
+    Ok((plan, snapshot))
+}
+
+/// That there is nothing to read, for want of a privilege.
+pub(super) fn no_columns(table: &TableDescription) -> SourceError {
+    let message = format!("the account may read no column of {}", table.name);
+    let hint = format!("GRANT SELECT ON {} TO the account", table.name.quoted());
+    SourceError::definite(SourceErrorKind::Privilege, message).with_hint(hint)
+}
+
+/// Whether a connection sees the same rows when it looks again. What a view shows is taken for such; where it is not, the
+/// comparison fails and says so.
+fn sees_twice(table: &TableDescription) -> bool {
+    table.is_transactional() || table.kind == ObjectKind::View
 }
 
 /// The cells of a table's rows and their definitions.

@@ -13,10 +13,12 @@ mod sample;
 
 use headwaters_model::job::Splits;
 use headwaters_model::source_error::SourceError;
+use serde::{Deserialize, Serialize};
 
 use self::cut::{Piece, Prober, SPLITS_MAX};
 use self::key::{Bound, KeyColumn, KeyKind, SplitKey};
 use super::catalog::{Estimates, KeyDescription, TableDescription, TableName};
+use super::filter::Condition;
 use super::wire::{Connection, TextRow};
 use crate::contract::Split;
 
@@ -28,11 +30,13 @@ const SPLIT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 const SPLIT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How many splits each reader should get, so that a slow one does not hold up the rest.
 const SPLITS_PER_READER: u64 = 4;
+/// A window of so few rows is one split, however large the table is.
+const ONE_SPLIT_ROWS_MAX: u64 = 100_000;
 /// How many bounds are proven by one question: the optimizer takes only so many conditions for ranges of an index.
 const PROVEN_TOGETHER_MAX: usize = 64;
 
 /// How a table is cut.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SplitPlan {
     key: Option<SplitKey>,
     /// The ranges in key order.
@@ -72,6 +76,14 @@ impl SplitPlan {
         Ok(true)
     }
 
+    /// Whether the table still has the key that it was cut by.
+    pub(super) fn fits(&self, table: &TableDescription) -> bool {
+        let is_same = |key: &SplitKey, found: &KeyDescription| {
+            found.name == key.index && usable(table, found).as_ref() == Some(&key.columns)
+        };
+        self.key.as_ref().is_none_or(|key| table.row_keys().any(|found| is_same(key, found)))
+    }
+
     /// Gives up the cut.
     pub(super) fn uncut(self, table: &TableName) -> Self {
         let rows = self.splits.iter().map(|split| split.rows_estimate).sum();
@@ -91,18 +103,48 @@ impl SplitPlan {
     }
 }
 
-/// Cuts a table. Asks the server for a handful of estimates per split, and never scans a table without an index.
+/// Whether a window of so many rows is read by one statement, over the index that the server chooses. A split of the table
+/// that holds more rows than the window is read over that index as well: then each split would walk the window anew.
+fn is_one_split(window_rows: u64, estimates: Estimates, wanted: u32) -> bool {
+    let split_rows = estimates.rows.unwrap_or(0) / u64::from(wanted.max(1));
+    window_rows <= split_rows.max(ONE_SPLIT_ROWS_MAX)
+}
+
+/// The server's guess of how many rows it looks at for a condition.
+async fn windowed_rows(
+    connection: &mut Connection,
+    table: &TableDescription,
+    window: &Condition,
+) -> Result<u64, SourceError> {
+    let is_mariadb = connection.server().flavour().is_mariadb();
+    // MySQL may be set to explain as a tree, which has no rows to read.
+    let explain = if is_mariadb { "EXPLAIN" } else { "EXPLAIN FORMAT=TRADITIONAL" };
+    let sql = format!("{explain} SELECT 1 FROM {} WHERE {}", table.name.quoted(), window.spelt_out());
+    let answer = connection.query(&sql).await?;
+    // No number stands where the optimizer knows that there is no row.
+    Ok(answer.first().map(|row| row.parse_as::<u64>("rows")).transpose()?.flatten().unwrap_or(0))
+}
+
+/// Cuts a table, or what a window holds of it. Asks the server for a handful of estimates per split, and never scans a
+/// table without an index.
 pub(super) async fn plan(
     connection: &mut Connection,
     table: &TableDescription,
     estimates: Estimates,
     splits: Splits,
     readers: u32,
+    window: Option<&Condition>,
 ) -> Result<SplitPlan, SourceError> {
     let wanted = wanted_splits(splits, estimates, readers);
     let whole = SplitPlan::whole(estimates.rows);
     if wanted < 2 || !table.is_transactional() {
         return Ok(whole);
+    }
+    if let (Splits::Auto, Some(window)) = (splits, window) {
+        let rows = windowed_rows(connection, table, window).await?;
+        if is_one_split(rows, estimates, wanted) {
+            return Ok(SplitPlan::whole(Some(rows)));
+        }
     }
     let Some(key) = choose(table) else {
         let note = format!("one reader: {} has no key that names each row, so it cannot be cut", table.name);
@@ -117,16 +159,20 @@ pub(super) async fn plan(
 fn wanted_splits(splits: Splits, estimates: Estimates, readers: u32) -> u32 {
     match splits {
         Splits::Exactly(count) => count.clamp(1, SPLITS_MAX),
-        Splits::Auto => {
-            let bytes = estimates.bytes.unwrap_or(0);
-            if bytes < ONE_SPLIT_BYTES_MAX {
-                return 1;
-            }
-            let shared_out = (SPLITS_PER_READER * u64::from(readers)).min(bytes / SPLIT_BYTES_MIN);
-            let splits = bytes.div_ceil(SPLIT_BYTES_MAX).max(shared_out);
-            u32::try_from(splits).unwrap_or(SPLITS_MAX).clamp(1, SPLITS_MAX)
-        }
+        Splits::Auto => by_size(estimates, readers),
+        // A table that would be one split is cut too.
+        Splits::Finer(times) => by_size(estimates, readers).saturating_mul(times).clamp(1, SPLITS_MAX),
     }
+}
+
+fn by_size(estimates: Estimates, readers: u32) -> u32 {
+    let bytes = estimates.bytes.unwrap_or(0);
+    if bytes < ONE_SPLIT_BYTES_MAX {
+        return 1;
+    }
+    let shared_out = (SPLITS_PER_READER * u64::from(readers)).min(bytes / SPLIT_BYTES_MIN);
+    let splits = bytes.div_ceil(SPLIT_BYTES_MAX).max(shared_out);
+    u32::try_from(splits).unwrap_or(SPLITS_MAX).clamp(1, SPLITS_MAX)
 }
 
 /// The key to cut by: the primary key, which orders the rows on disk, else the simplest that names each row.
@@ -271,6 +317,9 @@ mod tests {
         assert_eq!(sized(8192 * MIB, 4), 32);
         assert_eq!(sized(u64::MAX, 4), SPLITS_MAX);
         assert_eq!(wanted_splits(Splits::Exactly(0), Estimates::default(), 4), 1);
+        let finer = |times| wanted_splits(Splits::Finer(times), Estimates { rows: Some(1), bytes: Some(32 * MIB) }, 4);
+        assert_eq!((finer(1), finer(4), finer(u32::MAX)), (4, 16, SPLITS_MAX));
+        assert_eq!(wanted_splits(Splits::Finer(4), Estimates::default(), 4), 4);
     }
 
     #[test]

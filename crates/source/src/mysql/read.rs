@@ -15,6 +15,7 @@ use headwaters_model::source_error::{SourceError, SourceErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::catalog::quoted;
+use super::checksum::{self, SplitRows};
 use super::columns::{Columns, Malformed, RowLayout};
 use super::filter::Condition;
 use super::give_way::{Watch, gave_way};
@@ -43,18 +44,32 @@ pub(super) struct TableRead {
     pub(super) comment: String,
     /// Above so many bytes a row is rejected.
     pub(super) row_bytes_max: usize,
+    /// Whether the server sums up what it has sent.
+    pub(super) checksums: bool,
 }
 
 impl TableRead {
     /// The statement of one split.
     fn sql(&self, split: &Split) -> String {
-        let mut sql = format!("SELECT {} FROM {}", select_list(&self.layout, self.format), self.table);
+        let rows = self.rows_of(split, self.format);
+        let sql = format!("SELECT {} {rows}", select_list(&self.layout, self.format));
+        tagged(&self.tag(split), &sql)
+    }
+
+    /// What stands before each statement of a split.
+    fn tag(&self, split: &Split) -> String {
+        format!("{} split {}", self.comment, split.index)
+    }
+
+    /// The rows of one split: what stands behind the SELECT list. In text the filter's values stand in it.
+    fn rows_of(&self, split: &Split, format: RowFormat) -> String {
+        let mut sql = format!("FROM {}", self.table);
         // With a filter another index may serve better, and the optimizer knows.
         if let (Some(index), None) = (self.plan.index(split), &self.filter) {
             sql.push_str(&format!(" FORCE INDEX ({})", quoted(index)));
         }
         let range = self.plan.condition(split);
-        let filter = self.filter.as_ref().map(|filter| match self.format {
+        let filter = self.filter.as_ref().map(|filter| match format {
             RowFormat::Binary => filter.sql.clone(),
             RowFormat::Text => filter.spelt_out(),
         });
@@ -63,7 +78,7 @@ impl TableRead {
             sql.push_str(" WHERE ");
             sql.push_str(&conditions.join(" AND "));
         }
-        tagged(&format!("{} split {}", self.comment, split.index), &sql)
+        sql
     }
 }
 
@@ -246,6 +261,17 @@ async fn stream_split(
         let longer = format!("longer than {} bytes, the most that is read of a row", table.row_bytes_max);
         totals.diagnostics.record(WHOLE_ROW, Reason::RowTooLarge, "row rejected", None, &longer);
     }
+    if table.checksums {
+        let rows = SplitRows {
+            from: table.rows_of(split, RowFormat::Text),
+            range: table.plan.condition(split),
+            comment: &table.tag(split),
+            layout: &table.layout,
+            defs: &table.defs,
+            diagnostics: &totals.diagnostics,
+        };
+        totals.checksums = Some(checksum::of_split(connection, rows).await?);
+    }
     Ok(totals)
 }
 
@@ -361,7 +387,7 @@ async fn decode(
 }
 
 /// 1412, "table definition has changed": what MySQL itself answers in this case.
-const DEFINITION_CHANGED: u16 = 1412;
+pub(super) const DEFINITION_CHANGED: u16 = 1412;
 
 #[cfg(test)]
 mod tests {
@@ -407,6 +433,7 @@ mod tests {
             defs: Vec::new(),
             comment: "flow f run r".to_owned(),
             row_bytes_max: 64,
+            checksums: false,
         }
     }
 

@@ -56,13 +56,7 @@ pub(super) async fn open(
     table: &TableDescription,
     readers: u32,
 ) -> Result<Snapshot, SourceError> {
-    let mut notes = Vec::new();
-    if !table.is_transactional() && table.engine.is_some() {
-        notes.push(format!(
-            "the table is not transactional (engine {}): it is read by one statement, which sees what is written meanwhile",
-            table.engine.as_deref().unwrap_or("unknown")
-        ));
-    }
+    let mut notes = notes(table);
     let mut connections = vec![first];
     if readers > 1 && table.is_transactional() {
         add_readers(&mut connections, options, readers, &mut notes).await?;
@@ -84,6 +78,16 @@ pub(super) async fn open(
         connection.execute(&format!("SELECT 1 FROM {} LIMIT 0", table.name.quoted())).await?;
     }
     Ok(Snapshot { connections, notes })
+}
+
+/// What a person should know about the moment in which a table is read, whoever reads it.
+pub(super) fn notes(table: &TableDescription) -> Vec<String> {
+    let note = |engine: &String| {
+        format!(
+            "the table is not transactional (engine {engine}): it is read by one statement, which sees what is written meanwhile"
+        )
+    };
+    table.engine.iter().filter(|_| !table.is_transactional()).map(note).collect()
 }
 
 impl Snapshot {
@@ -134,11 +138,18 @@ fn is_full(error: &SourceError) -> bool {
     matches!(error.fault().kind, SourceErrorKind::Server { number: 1040 | 1203 | 1226 })
 }
 
-/// Who really answers: a proxy may send two connections to two servers.
-async fn identity(connection: &mut Connection) -> Result<Vec<Option<Vec<u8>>>, SourceError> {
-    let answer = connection.query("SELECT @@hostname, @@server_id, @@port, @@datadir").await?;
-    let places = 0..answer.columns().len();
-    Ok(answer.first().map(|row| places.map(|place| row.at(place).map(<[u8]>::to_vec)).collect()).unwrap_or_default())
+/// Who really answers: a proxy may send two connections to two servers, and after a failover a name leads to another one
+/// (mysql-sources.md 16). MySQL has an id for it; MariaDB is known by its host, its `server_id` and its port.
+pub(super) async fn identity(connection: &mut Connection) -> Result<String, SourceError> {
+    let sql = match connection.server().flavour().is_mariadb() {
+        true => "SELECT CONCAT(@@hostname, ':', @@port, '/', @@server_id) AS server",
+        false => "SELECT @@server_uuid AS server",
+    };
+    let answer = connection.query(sql).await?;
+    match answer.first().map(|row| row.text("server")).transpose()?.flatten() {
+        Some(server) => Ok(server.to_owned()),
+        None => Err(SourceError::definite(SourceErrorKind::Protocol, "the server does not say which one it is")),
+    }
 }
 
 /// Whether several transactions see one moment.

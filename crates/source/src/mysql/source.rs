@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::wire::RowFormat;
-use super::{dsn, explore, open, probe, specs};
-use crate::contract::{OpenTable, Preview, ReadLimits, Source};
+use super::{checksum, dsn, explore, open, probe, specs};
+use crate::contract::{Comparison, OpenTable, Preview, ReadLimits, Source};
 
 /// MySQL and MariaDB.
 #[derive(Debug, Clone, Copy)]
@@ -105,5 +105,14 @@ impl Source for MySqlSource {
             }
         }
         .boxed()
+    }
+
+    fn compare<'a>(
+        &'a self,
+        access: &'a SourceAccess,
+        request: &'a ReadRequest,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Box<dyn Comparison>, SourceError>> {
+        async move { checksum::compare(&dsn::parameters(access)?, request, cancel).await }.boxed()
     }
 }

@@ -108,3 +108,8 @@ fn filters_and_orders_of_lists_are_read_or_refused() {
 fn continuation_tokens_are_read_or_refused() {
     replay("token", targets::token);
 }
+
+#[test]
+fn date_patterns_are_read_or_refused_and_sort_like_the_moments_that_they_spell() {
+    replay("date_pattern", targets::date_pattern);
+}

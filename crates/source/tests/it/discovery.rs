@@ -282,6 +282,7 @@ async fn columns_that_are_not_granted_are_left_out() {
             table: "t".to_owned(),
             columns: Some(vec!["b".to_owned()]),
             filter: None,
+            delta: None,
             splits: Splits::Auto,
         };
         let error = MySqlSource::default().check_read(&limited, &request).await.unwrap_err();
@@ -350,6 +351,7 @@ async fn a_request_is_checked_before_it_is_kept() {
         table: "t".to_owned(),
         columns: columns.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
         filter: node.map(|node| json!({"type": "PQL", "format": "pql/json", "value": node})),
+        delta: None,
         splits: Splits::Auto,
     };
     let source = MySqlSource::default();

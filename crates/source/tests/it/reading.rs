@@ -34,7 +34,7 @@ pub(crate) fn access_with(connection_string: &str) -> SourceAccess {
 }
 
 pub(crate) fn request(table: &str, splits: Splits) -> ReadRequest {
-    ReadRequest { table: table.to_owned(), columns: None, filter: None, splits }
+    ReadRequest { table: table.to_owned(), columns: None, filter: None, delta: None, splits }
 }
 
 pub(crate) fn limits(readers_max: u32) -> ReadLimits {
@@ -43,6 +43,9 @@ pub(crate) fn limits(readers_max: u32) -> ReadLimits {
         batch_rows_max: 8192,
         batch_bytes_max: 4 * 1024 * 1024,
         comment: "flow test run test".to_owned(),
+        freeze: false,
+        resume: None,
+        checksums: false,
     }
 }
 
@@ -105,7 +108,8 @@ pub(crate) async fn drain(open: OpenTable) -> Result<Landed> {
     let mut rows_by_split = vec![0; plan.splits.len()];
     let mut sum = SplitTotals { diagnostics: plan.diagnostics.clone(), ..SplitTotals::default() };
     for (index, totals) in done?.into_iter().flatten() {
-        *rows_by_split.get_mut(index as usize).context("a split of the plan")? = totals.rows;
+        let place = plan.splits.iter().position(|split| split.index == index).context("a split of the plan")?;
+        *rows_by_split.get_mut(place).context("a split of the plan")? = totals.rows;
         sum.rows += totals.rows;
         sum.rows_rejected += totals.rows_rejected;
         sum.bytes_in += totals.bytes_in;

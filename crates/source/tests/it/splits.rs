@@ -12,11 +12,11 @@ use serde_json::json;
 use crate::neutral::neutral;
 use crate::reading::{Landed, access, limits, read, request};
 
-const ROWS: usize = 3_000;
-const SPLITS: u32 = 6;
+pub(crate) const ROWS: usize = 3_000;
+pub(crate) const SPLITS: u32 = 6;
 
 /// Tables of [`ROWS`] rows: the columns, the key, and an expression that makes a row of `n`.
-const SHAPES: [(&str, &str, &str); 12] = [
+pub(crate) const SHAPES: [(&str, &str, &str); 12] = [
     (
         "gappy bigint",
         "k bigint not null, v int, primary key (k)",
@@ -57,7 +57,7 @@ const MARIADB_SHAPES: [(&str, &str, &str); 2] = [
     ("inet6", "k inet6 not null, v int, primary key (k)", "concat('2001:db8::', hex(n * 7)), n"),
 ];
 
-async fn fill(server: &DatabaseServer, schema: &str, columns: &str, values: &str) -> Result<()> {
+pub(crate) async fn fill(server: &DatabaseServer, schema: &str, columns: &str, values: &str) -> Result<()> {
     server.execute(&format!("drop table if exists `{schema}`.t")).await?;
     server.execute(&format!("create table `{schema}`.t ({columns})")).await?;
     server.execute(&format!("create table if not exists `{schema}`.digits (d int primary key)")).await?;

@@ -3,20 +3,21 @@
 use headwaters_model::batch::{Batch, BatchStatus};
 use headwaters_model::flow::Flow;
 use headwaters_model::id::RunId;
-use headwaters_model::job::Totals;
+use headwaters_model::job::{Landed, Totals};
 use headwaters_model::metrics::Window;
 use headwaters_model::resource::{Resource, State};
 use headwaters_model::run::{Run, RunOrigin, RunStatus};
 use headwaters_model::window::{DeltaColumn, Windowed};
-use headwaters_store::{LandedRun, StoreError};
+use headwaters_store::{LandedRun, Promotion, StoreError};
 use serde_json::json;
 
-use crate::world::{NOW, Pipeline, World, object};
+use crate::settlements::settle;
+use crate::world::{self, NOW, Pipeline, World, object};
 
 fn origin(window: Option<(i64, i64)>) -> RunOrigin {
     let delta = DeltaColumn { name: "changed".to_owned(), date_format: Some("epoch".to_owned()), timezone: None };
     let window = window.map(|(start_ms, end_ms)| Window { start_ms, end_ms });
-    RunOrigin { windowed: window.map(|window| Windowed { window, delta }), root: None }
+    RunOrigin { windowed: window.map(|window| Windowed { window, delta }), ..RunOrigin::default() }
 }
 
 async fn queue(world: &World, flow: &Resource<Flow>, origin: &RunOrigin) -> Resource<Run> {
@@ -163,4 +164,32 @@ pub(crate) async fn runs_and_flows_are_looked_up_many_at_a_time(world: &World) {
     let mut elsewhere = world.store.read(&world.elsewhere).await.unwrap();
     assert_eq!(elsewhere.runs_among(&runs).await.unwrap(), [].into());
     assert_eq!(elsewhere.flows_among(&[flow.id].into()).await.unwrap(), [].into());
+}
+
+pub(crate) async fn what_a_run_covered_that_moved_the_watermark_is_known_once_it_landed(world: &World) {
+    let pipeline = world.add_pipeline().await;
+    let (flow, data_set) = (&pipeline.flow, &pipeline.data_set.id);
+    let scheduled = RunOrigin { instant_ms: Some(NOW), ..RunOrigin::default() };
+    let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
+    let asking = Resource::new(world.scope.clone(), State::Enabled, body, &world.actor, NOW);
+    let mut landed = Vec::new();
+    for window in [Some(Window { start_ms: 0, end_ms: 1_000 }), Some(Window { start_ms: 1_000, end_ms: 2_000 }), None] {
+        let run = queue(world, flow, &scheduled).await;
+        let claim = world.claim("a", NOW).await.unwrap();
+        let attempt = world.attempt(&claim, "a", data_set).await;
+        let what = Landed { window, ..world::landed() };
+        world.put_landed(&claim, &attempt, data_set, json!({}), what).await;
+        let promotion = Promotion::Table(Some(attempt.ordinal));
+        settle(world, &claim, data_set, promotion).await.unwrap();
+        landed.push(LandedRun { id: run.id, is_whole_table: false });
+    }
+    let [early, late, counted] = landed[..] else { panic!("three") };
+    for (window, expected) in [
+        (Some((0, 1_000)), vec![early]),
+        (Some((500, 1_500)), vec![late, early]),
+        (Some((2_000, 3_000)), vec![]),
+        (None, vec![counted, late, early]),
+    ] {
+        assert_eq!(found(world, &asking, window, 9).await.unwrap(), expected, "{window:?}");
+    }
 }

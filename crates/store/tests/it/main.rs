@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something that it needs fails")]
 
+mod care;
 mod claims;
 mod exactly_once;
 mod landings;
 mod limits;
+mod notifications;
 mod queries;
 mod schema;
 mod settlements;

@@ -192,7 +192,7 @@ pub(crate) async fn settle(
         owner: None,
         data_set,
         promotion,
-        attempt: Some(AttemptEnd { ordinal: Ordinal::FIRST, error: None }),
+        attempt: Some(AttemptEnd::of(Ordinal::FIRST)),
         batch: Some(&batch),
         by: &world.actor,
         now_ms: NOW,

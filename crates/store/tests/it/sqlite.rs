@@ -47,14 +47,20 @@ run_suite!(open:
     an_instant_of_a_schedule_has_one_run,
     of_many_workers_one_claims_a_run,
     a_flow_has_one_run_at_work,
+    each_table_is_taken_once_in_a_while_and_a_new_one_waits_as_long,
+    files_of_a_run_at_work_are_needed_since_it_was_made,
+    what_a_run_has_landed_of_a_plan_is_needed_until_it_is_over_and_nobody_goes_on_with_it,
     a_run_of_a_disabled_flow_waits,
     a_lease_that_ended_is_taken_over,
     a_heartbeat_keeps_a_lease,
+    what_a_worker_has_in_hand_it_does_not_take_from_itself,
+    what_seems_leased_for_longer_than_any_lease_is_taken_over,
     ordinals_only_grow,
     an_attempt_needs_the_lease,
     settling_moves_everything_at_once,
     the_kin_of_a_run_are_found_from_each_of_them_and_those_that_landed_are_told,
     runs_that_landed_what_a_window_covers_are_found,
+    what_a_run_covered_that_moved_the_watermark_is_known_once_it_landed,
     what_a_run_reads_is_kept_beside_it,
     what_is_reported_of_runs_hides_nothing_that_they_landed,
     runs_and_flows_are_looked_up_many_at_a_time,
@@ -66,6 +72,15 @@ run_suite!(open:
     a_run_without_rows_moves_the_offset_from_its_base_only,
     a_lost_answer_is_found_again,
     flows_are_due_when_their_instant_has_come,
+    a_flow_with_a_run_of_its_schedule_that_is_not_over_is_not_due,
+    flows_that_a_clock_ahead_has_put_off_are_found,
+    runs_that_a_clock_ahead_has_made_wait_only_for_a_start_that_was_asked_for,
+    a_notification_is_taken_by_one_until_its_lease_ends,
+    what_was_delivered_is_gone_and_what_was_not_comes_again,
+    a_full_queue_lets_its_oldest_notification_go,
+    what_a_fast_clock_has_put_off_too_far_is_due,
+    what_has_waited_too_long_is_forgotten,
+    a_run_is_told_to_be_late_once,
     the_audit_tells_who_did_what,
     a_refused_login_is_recorded_without_a_sandbox,
     the_oldest_of_the_audit_is_forgotten_first_and_not_more_than_asked,
@@ -104,9 +119,9 @@ async fn a_database_that_somebody_else_holds_is_busy() {
     let held = other.begin_with("begin immediate").await.unwrap();
 
     let refused = world.store.write(&world.scope).await.err().unwrap();
-    assert!(refused.is_busy() && refused.is_transient(), "{refused:?}");
+    assert!(refused.is_unavailable() && refused.is_transient(), "{refused:?}");
     assert!(refused.hint().unwrap().contains("try again"));
-    assert!(world.store.ping().await.is_err_and(|error| error.is_busy()));
+    assert!(world.store.ping().await.is_err_and(|error| error.is_unavailable()));
 
     held.rollback().await.unwrap();
     world.store.write(&world.scope).await.unwrap();
@@ -120,11 +135,16 @@ async fn a_full_database_says_so_and_keeps_what_it_had() {
     let big = Resource::new(world.scope.clone(), State::Enabled, connection(&"x".repeat(600_000)), &world.actor, NOW);
     let mut tx = world.store.write(&world.scope).await.unwrap();
     let refused = tx.insert(&big).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Full(_)) && !refused.is_transient(), "{refused:?}");
+    assert!(
+        matches!(refused, StoreError::Full(_)) && refused.is_unavailable() && !refused.is_transient(),
+        "{refused:?}"
+    );
     assert!(refused.hint().unwrap().contains("free space"));
     drop(tx);
     assert_eq!(world.find(&first.id).await, Some(first));
     assert_eq!(world.find::<Connection>(&big.id).await, None);
+    let small = world.add(connection("small")).await;
+    assert_eq!(world.find(&small.id).await, Some(small), "what there is room for is taken all the same");
 }
 
 #[tokio::test]
@@ -197,7 +217,12 @@ async fn a_file_that_is_no_database_is_refused() {
     std::fs::write(&path, "this is a letter, not a database, and long enough to be read as a header of one").unwrap();
     let location = path.to_str().unwrap();
     let refused = Store::open(location, KeyRing::generate().unwrap()).await.err().unwrap();
-    assert!(matches!(refused, StoreError::Open { .. }), "{refused:?}");
+    assert!(
+        matches!(&refused, StoreError::Open { source, .. } if matches!(**source, StoreError::DamagedFile(_))),
+        "{refused:?}"
+    );
+    assert!(refused.hint().unwrap().contains("from a backup"));
+    assert_eq!(std::fs::read(&path).unwrap().len(), 79, "it is left as it was");
     let refused = Store::open("postgres://elsewhere/db", KeyRing::generate().unwrap()).await.err().unwrap();
     assert!(matches!(refused, StoreError::UnknownKind { .. }), "{refused:?}");
 }

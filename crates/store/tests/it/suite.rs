@@ -14,15 +14,29 @@ use headwaters_model::source_connection::SourceConnection;
 use headwaters_store::{AuditEntry, AuditQuery, Outdated, SpecName, StoreError};
 use serde_json::json;
 
+pub(crate) use crate::care::{
+    each_table_is_taken_once_in_a_while_and_a_new_one_waits_as_long,
+    files_of_a_run_at_work_are_needed_since_it_was_made,
+    what_a_run_has_landed_of_a_plan_is_needed_until_it_is_over_and_nobody_goes_on_with_it,
+};
 pub(crate) use crate::claims::{
-    a_flow_has_one_run_at_work, a_heartbeat_keeps_a_lease, a_lease_that_ended_is_taken_over,
-    a_run_of_a_disabled_flow_waits, an_attempt_needs_the_lease, an_instant_of_a_schedule_has_one_run,
-    flows_are_due_when_their_instant_has_come, of_many_workers_one_claims_a_run, ordinals_only_grow,
+    a_flow_has_one_run_at_work, a_flow_with_a_run_of_its_schedule_that_is_not_over_is_not_due,
+    a_heartbeat_keeps_a_lease, a_lease_that_ended_is_taken_over, a_run_of_a_disabled_flow_waits,
+    an_attempt_needs_the_lease, an_instant_of_a_schedule_has_one_run, flows_are_due_when_their_instant_has_come,
+    flows_that_a_clock_ahead_has_put_off_are_found, of_many_workers_one_claims_a_run, ordinals_only_grow,
+    runs_that_a_clock_ahead_has_made_wait_only_for_a_start_that_was_asked_for,
+    what_a_worker_has_in_hand_it_does_not_take_from_itself, what_seems_leased_for_longer_than_any_lease_is_taken_over,
 };
 pub(crate) use crate::landings::{
     runs_and_flows_are_looked_up_many_at_a_time, runs_that_landed_what_a_window_covers_are_found,
-    the_kin_of_a_run_are_found_from_each_of_them_and_those_that_landed_are_told, what_a_run_reads_is_kept_beside_it,
+    the_kin_of_a_run_are_found_from_each_of_them_and_those_that_landed_are_told,
+    what_a_run_covered_that_moved_the_watermark_is_known_once_it_landed, what_a_run_reads_is_kept_beside_it,
     what_is_reported_of_runs_hides_nothing_that_they_landed,
+};
+pub(crate) use crate::notifications::{
+    a_full_queue_lets_its_oldest_notification_go, a_notification_is_taken_by_one_until_its_lease_ends,
+    a_run_is_told_to_be_late_once, what_a_fast_clock_has_put_off_too_far_is_due, what_has_waited_too_long_is_forgotten,
+    what_was_delivered_is_gone_and_what_was_not_comes_again,
 };
 pub(crate) use crate::settlements::{
     a_commit_that_nothing_explains_stops_the_flow, a_failure_is_written_only_by_the_holder_of_the_lease,

@@ -5,12 +5,12 @@ use headwaters_model::batch::{Batch, BatchStatus};
 use headwaters_model::connection::{Auth, Connection};
 use headwaters_model::data_set::{DataSet, TAG_TABLE};
 use headwaters_model::flow::{Flow, FlowInheritance};
-use headwaters_model::id::{ConnectionId, DataSetId, OrgId, SourceConnectionId, TargetConnectionId};
+use headwaters_model::id::{ConnectionId, DataSetId, OrgId, RunId, SourceConnectionId, TargetConnectionId};
 use headwaters_model::job::{Landed, LandedFile, Totals};
 use headwaters_model::metrics::RunFacts;
 use headwaters_model::offset::Ordinal;
 use headwaters_model::resource::{LastOperation, Resource, State};
-use headwaters_model::run::Run;
+use headwaters_model::run::{Run, RunOrigin};
 use headwaters_model::sandbox::{Sandbox, Scope};
 use headwaters_model::secret::Secret;
 use headwaters_model::source_connection::{SourceConnection, SourceData};
@@ -77,7 +77,7 @@ impl World {
         let body = Run::scheduled(flow.id, flow.body.flow_spec.clone(), None);
         let run = Resource::new(self.scope.clone(), State::Enabled, body, &Actor::scheduler(), NOW);
         let mut tx = self.store.write(&self.scope).await.unwrap();
-        assert!(tx.schedule_run(&run, NOW, scheduled_for_ms).await.unwrap());
+        assert!(tx.schedule_run(&run, &RunOrigin::default(), NOW, scheduled_for_ms).await.unwrap());
         tx.commit().await.unwrap();
         run
     }
@@ -95,7 +95,12 @@ impl World {
 
     /// Claims the next run for a worker.
     pub(crate) async fn claim(&self, owner: &str, now_ms: i64) -> Option<Claim> {
-        self.store.claim_run(owner, now_ms, LEASE).await.unwrap()
+        self.claim_beside(owner, &[], now_ms).await
+    }
+
+    /// The same for a worker that has runs in hand.
+    pub(crate) async fn claim_beside(&self, owner: &str, in_hand: &[RunId], now_ms: i64) -> Option<Claim> {
+        self.store.claim_run(owner, in_hand, now_ms, LEASE).await.unwrap()
     }
 
     /// Begins an attempt of a claimed run.
@@ -108,6 +113,18 @@ impl World {
 
     /// Notes that an attempt is about to commit.
     pub(crate) async fn put_pending(&self, claim: &Claim, attempt: &Attempt, data_set: &DataSetId, next: Value) {
+        self.put_landed(claim, attempt, data_set, next, landed()).await;
+    }
+
+    /// The same with what it has landed.
+    pub(crate) async fn put_landed(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        data_set: &DataSetId,
+        next: Value,
+        landed: Landed,
+    ) {
         let pending = PendingCommit {
             flow: claim.run.body.flow_id,
             data_set: data_set.clone(),
@@ -115,7 +132,7 @@ impl World {
             ordinal: attempt.ordinal,
             base: attempt.base,
             next,
-            landed: landed(),
+            landed,
             landed_at_ms: NOW,
             facts: facts(claim),
         };

@@ -74,3 +74,19 @@ async fn a_stalled_connection_says_nothing_until_mended() {
     proxy.mend();
     assert_eq!(timeout(SOON, socket.read_u8()).await.unwrap().unwrap(), b'c');
 }
+
+#[tokio::test]
+async fn a_throttled_connection_gets_so_many_bytes_in_a_second() {
+    let (proxy, mut socket) = connected().await;
+    proxy.throttle(2_000);
+    let begun = tokio::time::Instant::now();
+    socket.write_all(&[7; 1_000]).await.unwrap();
+    let mut echoed = [0; 1_000];
+    timeout(SOON, socket.read_exact(&mut echoed)).await.unwrap().unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    proxy.mend();
+    let begun = tokio::time::Instant::now();
+    socket.write_all(&[7; 1_000]).await.unwrap();
+    timeout(SOON, socket.read_exact(&mut echoed)).await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+}

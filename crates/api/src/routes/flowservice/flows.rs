@@ -57,7 +57,7 @@ struct NewFlow {
     /// When it runs: `startTime` in epoch seconds, `frequency`, and for a recurring flow `interval` and `backfill`.
     #[schema(required = true, value_type = Option<ScheduleParams>)]
     schedule_params: Option<Map<String, Value>>,
-    /// `errorDiagnosticsEnabled`, `partialIngestionPercent`.
+    /// `errorDiagnosticsEnabled`, `partialIngestionPercent`, and how runs read and land.
     #[schema(value_type = Option<FlowOptions>)]
     options: Option<Map<String, Value>>,
     /// Stored and shown.

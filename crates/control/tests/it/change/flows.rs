@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwaters_control::ports::Clock;
 use headwaters_model::id::FlowId;
 use headwaters_model::page::ListQuery;
 use headwaters_model::resource::{Collection, Kind};
@@ -28,7 +29,7 @@ impl World {
 
     async fn set_due_ms(&self, flow: &str, due_ms: i64) {
         let mut tx = self.store.write(&self.caller.scope).await.unwrap();
-        tx.set_next_due(flow.parse().unwrap(), Some(due_ms)).await.unwrap();
+        tx.set_next_due(flow.parse().unwrap(), Some(due_ms), self.clock.now_ms()).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -39,7 +40,7 @@ impl World {
         self.control.create_flow(&self.caller, command).await.unwrap().id.to_string()
     }
 
-    /// A flow that runs every hour since `start_s`: one of another build, for this one makes none.
+    /// A flow that runs every hour since `start_s`, long ago perhaps.
     async fn hourly_flow(&self, start_s: i64) -> String {
         let id = self.later_flow().await;
         self.write::<Flow>(&id, |flow| {
@@ -143,8 +144,40 @@ async fn a_flow_that_has_not_started_can_be_moved() {
         add("/scheduleParams/interval", 1),
         add("/transformations", copy()),
     ]);
-    let refused = world.patch::<Flow>(&id, recurring).await.unwrap_err();
-    assert!(refused.cause() == Cause::Frequency && refused.to_string().contains("frequency once only"), "{refused}");
+    world.patch::<Flow>(&id, recurring).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 60_000), "its first instant stays");
+}
+
+#[tokio::test]
+async fn a_flow_asks_its_source_by_which_column_it_is_to_be_read() {
+    let world = World::start().await;
+    let id = world.later_flow().await;
+    let by = |column: &str| {
+        json!([
+            replace("/scheduleParams/frequency", "hour"),
+            add("/scheduleParams/interval", 1),
+            add("/transformations", json!([{ "name": "Copy", "params": { "deltaColumn": { "name": column } } }])),
+        ])
+    };
+    for (column, said) in [("colour", "no column colour"), ("paid", "boolean")] {
+        let refused = world.patch::<Flow>(&id, by(column)).await.unwrap_err();
+        assert_eq!(refused.cause(), Cause::InvalidValue, "{refused}");
+        let told = refused.to_string();
+        assert!(told.contains(said) && told.contains("/transformations/0/params/deltaColumn"), "{told}");
+    }
+    world.patch::<Flow>(&id, by("updated_at")).await.unwrap();
+    let column = |name: &str| json!([replace("/transformations/0/params/deltaColumn/name", name)]);
+    assert_eq!(world.refused::<Flow>(&id, column("colour")).await, Cause::InvalidValue);
+    world.patch::<Flow>(&id, column("id")).await.unwrap();
+
+    let draft = json!([{ "name": "Copy", "params": { "deltaColumn": { "name": "colour" } } }]);
+    world.write::<Flow>(&id, |flow| flow.state = State::Draft).await;
+    world.patch::<Flow>(&id, json!([replace("/transformations", draft)])).await.unwrap();
+    let refused = world.act::<Flow>(&id, Action::Publish).await.unwrap_err();
+    assert_eq!(refused.cause(), Cause::InvalidValue, "a draft is checked when it is published: {refused}");
+    world.patch::<Flow>(&id, column("updated_at")).await.unwrap();
+    world.act::<Flow>(&id, Action::Publish).await.unwrap();
+    assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 3_600_000));
 }
 
 #[tokio::test]
@@ -214,18 +247,6 @@ async fn a_recurring_flow_that_has_not_started_becomes_once_in_one_patch() {
     assert_eq!(world.refused::<Flow>(&id, json!([once, interval, backfill, delta])).await, Cause::OnceWithBackfill);
     world.patch::<Flow>(&id, json!([once, interval, delta])).await.unwrap();
     assert_eq!(world.due_ms(&id).await, Some(NOW_MS + 3_600_000));
-}
-
-#[tokio::test]
-async fn a_recurring_draft_is_not_published_by_this_build() {
-    let world = World::start().await;
-    let id = world.later_flow().await;
-    world.write::<Flow>(&id, |flow| flow.state = State::Draft).await;
-    let hourly = json!({ "startTime": NOW_S + 3600, "frequency": "hour", "interval": 1 });
-    let patch = json!([replace("/scheduleParams", hourly), replace("/transformations", copy())]);
-    world.patch::<Flow>(&id, patch).await.unwrap();
-    let refused = world.act::<Flow>(&id, Action::Publish).await.unwrap_err();
-    assert!(refused.cause() == Cause::Frequency && refused.to_string().contains("frequency once only"), "{refused}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! An engine over a lake in memory that does, step by step, what a test tells it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
@@ -9,19 +9,25 @@ use headwaters_control::ports::Executor;
 use headwaters_model::job::{
     Committed, Failure, JobError, Landed, LandedFile, ReadRequest, RunEvent, RunJob, Stage, Totals,
 };
+use headwaters_model::metrics::Window;
 use headwaters_model::offset::{CommitMark, Ordinal, Standing};
+use headwaters_model::source_error::Retry;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::PASSWORD;
+use super::{Cut, PASSWORD};
 
 /// What happens when an attempt lands; the default lands three rows.
 #[derive(Debug, Clone)]
 pub(crate) enum Land {
     /// So many rows, of which so many are rejected.
     Rows(u64, u64),
+    /// The key ranges that are missing of a plan, one row each.
+    Cut(Cut),
     /// The attempt breaks.
     Breaks(JobError),
+    /// It breaks after so many rows.
+    BreaksAfter(u64, JobError),
     /// It goes on until it is cancelled.
     UntilCancelled,
     /// It stands still until it is told to go on, then lands three rows.
@@ -57,6 +63,10 @@ pub(crate) struct LakeTable {
     pub(crate) marks: HashMap<String, Ordinal>,
     /// How many commits carried rows.
     pub(crate) commits: u64,
+    /// Which moments they carried, where they were chosen by a delta column.
+    pub(crate) windows: Vec<Window>,
+    /// The files of all commits.
+    pub(crate) files: Vec<String>,
 }
 
 /// An engine over a lake in memory, told what to do step by step.
@@ -68,6 +78,14 @@ pub(crate) struct FakeExecutor {
     foreign_marks: Mutex<HashMap<String, Ordinal>>,
     /// What attempts were told to read.
     pub(crate) reads: Mutex<Vec<ReadRequest>>,
+    /// How many connections they were allowed.
+    pub(crate) readers: Mutex<Vec<Option<u32>>>,
+    /// Which key ranges each attempt has read, of those that read any.
+    pub(crate) splits: Mutex<Vec<Vec<u32>>>,
+    /// Whether the lake does not answer who asks for the last commit of a flow.
+    pub(crate) away: AtomicBool,
+    /// How often somebody asked.
+    pub(crate) looks: AtomicUsize,
     /// How often an attempt began to land.
     pub(crate) landings: AtomicUsize,
     /// How often an attempt began to commit.
@@ -79,7 +97,7 @@ pub(crate) fn failure(stage: Stage, message: &str) -> Failure {
 }
 
 pub(crate) fn lost() -> JobError {
-    JobError::Transient(failure(Stage::Source, "the connection to db:3306 was lost"))
+    JobError::Transient(failure(Stage::Source, "the connection to db:3306 was lost"), Retry::Again)
 }
 
 impl FakeExecutor {
@@ -122,6 +140,8 @@ impl FakeExecutor {
                 table.version = Some(table.version.map_or(0, |version| version + 1));
                 table.rows += landed.totals.rows_out;
                 table.commits += 1;
+                table.windows.extend(landed.window);
+                table.files.extend(landed.files.iter().map(|file| file.path.clone()));
                 table.marks.insert(mark.app_id.clone(), mark.ordinal);
             }
         }
@@ -131,6 +151,11 @@ impl FakeExecutor {
 
 impl Executor for FakeExecutor {
     fn applied<'a>(&'a self, location: &'a str, app_id: &'a str) -> BoxFuture<'a, Result<Option<Ordinal>, JobError>> {
+        self.looks.fetch_add(1, Atomic::SeqCst);
+        if self.away.load(Atomic::SeqCst) {
+            let away = JobError::Transient(failure(Stage::Lake, "the lake does not answer"), Retry::Again);
+            return Box::pin(async move { Err(away) });
+        }
         let known = self.tables.lock().unwrap().get(location).and_then(|table| table.marks.get(app_id).copied());
         let last = known.or_else(|| self.foreign_marks.lock().unwrap().get(app_id).copied());
         Box::pin(async move { Ok(last) })
@@ -146,9 +171,23 @@ impl Executor for FakeExecutor {
             let password = job.source.secrets.iter().find(|(key, _)| key == "password").map(|(_, s)| s.expose());
             assert_eq!(password, Some(PASSWORD), "the job brings the secret in clear");
             self.reads.lock().unwrap().push(job.read.clone());
+            self.readers.lock().unwrap().push(job.readers_max);
             self.landings.fetch_add(1, Atomic::SeqCst);
             let step = self.lands.lock().unwrap().pop_front().unwrap_or(Land::Rows(3, 0));
-            land(step, events, cancel).await
+            if let Some(Err(refused)) = job.read.delta.as_ref().map(super::increment::check) {
+                return Err(JobError::Definite(failure(Stage::Source, &refused.to_string())));
+            }
+            if let Some((reached, window)) = super::increment::planned(job.read.delta.as_ref()) {
+                events.send(RunEvent::Bounded { reached, window }).await.ok();
+            }
+            if let Land::Cut(cut) = step {
+                let mut read = Vec::new();
+                let landed = super::plan::land(cut, &job, &events, &mut read).await;
+                self.splits.lock().unwrap().push(read);
+                return landed;
+            }
+            let landed = land(step, events, cancel).await?;
+            Ok(super::increment::within(job.read.delta.as_ref(), landed))
         })
     }
 
@@ -165,7 +204,7 @@ impl Executor for FakeExecutor {
                 Commit::Answered => self.try_commit(job, landed, mark),
                 Commit::AnswerLost => {
                     self.try_commit(job, landed, mark)?;
-                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost")))
+                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost"), Retry::Again))
                 }
                 Commit::Breaks(error) => Err(error),
                 Commit::MadeThenStalled(go_on) => {
@@ -185,7 +224,7 @@ impl Executor for FakeExecutor {
                 Commit::StalledThenAnswerLost(go_on) => {
                     go_on.notified().await;
                     self.try_commit(job, landed, mark)?;
-                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost")))
+                    Err(JobError::Transient(failure(Stage::Lake, "the answer of the commit was lost"), Retry::Again))
                 }
                 Commit::Stalled(go_on) => {
                     go_on.notified().await;
@@ -197,7 +236,7 @@ impl Executor for FakeExecutor {
 }
 
 async fn land(step: Land, events: mpsc::Sender<RunEvent>, cancel: CancellationToken) -> Result<Landed, JobError> {
-    let planned = RunEvent::Planned { splits: 1, readers: 1, rows_estimate: None };
+    let planned = RunEvent::Planned { splits: 1, readers: 1, rows_estimate: None, frozen: None };
     events.send(planned).await.ok();
     match step {
         Land::Rows(rows, rejected) => {
@@ -219,7 +258,13 @@ async fn land(step: Land, events: mpsc::Sender<RunEvent>, cancel: CancellationTo
             let files = if totals.rows_out > 0 { vec![file] } else { Vec::new() };
             Ok(Landed { files, totals, ..Landed::default() })
         }
+        Land::Cut(_) => unreachable!("lands by its plan"),
         Land::Breaks(error) => Err(error),
+        Land::BreaksAfter(rows, error) => {
+            let totals = Totals { rows_in: rows, rows_out: rows, bytes_in: rows * 10, ..Totals::default() };
+            events.send(RunEvent::Progress(totals)).await.ok();
+            Err(error)
+        }
         Land::Stalled(go_on) => {
             go_on.notified().await;
             Box::pin(land(Land::Rows(3, 0), events, cancel)).await

@@ -1,91 +1,19 @@
 //! The store misbehaves on purpose: what matters is what the log says afterwards.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use deltalake_core::kernel::StructField;
-use futures::stream::BoxStream;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
-};
 
 use super::*;
-
-/// What the store does to the next writes of log entries.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mischief {
-    /// Writes, then loses the answer.
-    LosesAnswer,
-    /// Writes nothing and says that the network broke.
-    Refuses,
-}
-
-/// A store whose first writes of log entries go wrong.
-#[derive(Debug)]
-struct Flaky {
-    inner: Arc<InMemory>,
-    mischief: Mischief,
-    left: AtomicU32,
-}
-
-impl Flaky {
-    fn next(&self) -> bool {
-        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-    }
-}
-
-impl fmt::Display for Flaky {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("flaky")
-    }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for Flaky {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let broken = || object_store::Error::Generic { store: "flaky", source: "connection reset".into() };
-        if !path.as_ref().contains("_delta_log") || !self.next() {
-            return self.inner.put_opts(path, payload, options).await;
-        }
-        if self.mischief == Mischief::LosesAnswer {
-            self.inner.put_opts(path, payload, options).await?;
-        }
-        Err(broken())
-    }
-
-    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
+use crate::delta::flaky::{Flaky, Mischief};
 
 const LOCATION: &str = "memory:///lake/t";
 
 fn place(inner: &Arc<InMemory>, mischief: Mischief, times: u32) -> Place {
-    Place::behind(LOCATION, Arc::new(Flaky { inner: inner.clone(), mischief, left: AtomicU32::new(times) }))
+    Place::behind(LOCATION, Arc::new(Flaky::new(inner.clone(), mischief, times)))
 }
 
 fn landed(path: &str) -> Landed {
@@ -107,17 +35,18 @@ async fn files(inner: &Arc<InMemory>) -> Vec<String> {
 }
 
 async fn append(place: &Place, path: &str, mark: &CommitMark) -> Result<Committed, LakeError> {
+    place.store().put(&Path::from(path), vec![0; 10].into()).await.unwrap();
     commit(place, &landed(path), mark, WriteMode::Append, &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_was_lost_is_not_made_twice() {
-    for base in [None, Some(1)] {
+    for (base, mischief) in [None, Some(1)].into_iter().flat_map(|base| Mischief::WRITING.map(|how| (base, how))) {
         let store = Arc::new(InMemory::new());
         if base.is_some() {
             append(&place(&store, Mischief::Refuses, 0), "first", &mark(None, 1)).await.unwrap();
         }
-        let flaky = place(&store, Mischief::LosesAnswer, 1);
+        let flaky = place(&store, mischief, 1);
         let made = append(&flaky, "second", &mark(base, 2)).await.unwrap();
         assert_eq!(made, Committed { version: Some(base.map_or(0, |_| 1)), ordinal: Some(Ordinal(2)) });
         assert_eq!(files(&store).await.iter().filter(|path| *path == "second").count(), 1);
@@ -136,6 +65,21 @@ async fn a_lost_answer_is_found_below_commits_of_others() {
     append(&quiet, "theirs", &other).await.unwrap();
     let again = append(&quiet, "ours", &mark(None, 1)).await.unwrap();
     assert_eq!(again, Committed { version: Some(0), ordinal: Some(Ordinal(1)) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_gone_are_not_committed() {
+    let store = Arc::new(InMemory::new());
+    let quiet = place(&store, Mischief::Refuses, 0);
+    append(&quiet, "first", &mark(None, 1)).await.unwrap();
+    for size_bytes in [None, Some(9)] {
+        if let Some(bytes) = size_bytes {
+            quiet.store().put(&Path::from("second"), vec![0; bytes].into()).await.unwrap();
+        }
+        let error = commit(&quiet, &landed("second"), &mark(Some(1), 2), WriteMode::Append, &[]).await.unwrap_err();
+        assert!(matches!(&error, LakeError::Transient(fault) if fault.message.contains("are gone")), "{error:?}");
+        assert_eq!(files(&store).await, ["first"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +166,6 @@ async fn a_checkpoint_is_made_now_and_then_and_the_mark_survives_it() {
     for ordinal in 1..=22 {
         append(&quiet, &format!("f{ordinal:02}"), &mark((ordinal > 1).then_some(ordinal - 1), ordinal)).await.unwrap();
     }
-    use object_store::ObjectStoreExt;
     let checkpoint = Path::from("lake/t/_delta_log/_last_checkpoint");
     assert!(store.head(&checkpoint).await.is_ok(), "after 20 versions there is a checkpoint");
     let state = quiet.load().await.unwrap().unwrap();

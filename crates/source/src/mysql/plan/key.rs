@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mysql::catalog::quoted as quoted_identifier;
 use crate::mysql::columns::{date_ordinal, decimal_ordinal, print_date_ordinal, print_decimal_ordinal};
 use crate::mysql::types::ServerType;
@@ -20,7 +22,7 @@ pub(super) type Bound = Vec<String>;
 const BINARY_BYTES_MAX: usize = 15;
 
 /// What kind of values a key column holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum KeyKind {
     /// Whole numbers.
     Integer,
@@ -172,14 +174,14 @@ fn quoted(value: &str) -> String {
 }
 
 /// A column of a split key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeyColumn {
     pub(super) name: String,
     pub(super) kind: KeyKind,
 }
 
 /// An index that cuts a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SplitKey {
     /// The table, quoted with its schema.
     pub(super) table: String,

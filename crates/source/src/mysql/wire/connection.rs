@@ -17,7 +17,7 @@ use mysql_common::value::Value;
 
 use super::column::{ColumnDef, Columns};
 use super::handshake;
-use super::hosts::{connect_timed_out, in_order, no_host, within};
+use super::hosts::{in_order, no_host, within};
 use super::options::ConnectOptions;
 use super::packets::{ERROR, Packets, ROW_BYTES_MAX};
 use super::rows::{END, OLD_END_BYTES_MAX, RowFormat, Rows};
@@ -68,7 +68,8 @@ impl Connection {
         let mut last = None;
         for endpoint in in_order(&options) {
             let attempt = handshake::establish(&options, endpoint);
-            let connected = within(options.connect_timeout, attempt, |limit| connect_timed_out(endpoint, limit)).await;
+            let connected =
+                within(options.connect_timeout, attempt, |limit| errors::connect_timed_out(endpoint, limit)).await;
             match connected {
                 Ok((packets, server, peer)) => {
                     let (options, opened_at) = (options.clone(), Instant::now());
@@ -105,6 +106,15 @@ impl Connection {
 
     /// Sends a statement with a small result, at most [`QUERY_ROWS_MAX`] rows and [`QUERY_BYTES_MAX`] bytes.
     pub async fn query(&mut self, sql: &str) -> Result<TextRows, SourceError> {
+        self.small_result(sql, self.options.statement_timeout).await
+    }
+
+    /// Like [`Connection::query`], of a statement that reads a whole table on the server: it may take as long as it takes.
+    pub async fn query_unhurried(&mut self, sql: &str) -> Result<TextRows, SourceError> {
+        self.small_result(sql, None).await
+    }
+
+    async fn small_result(&mut self, sql: &str, limit: Option<Duration>) -> Result<TextRows, SourceError> {
         let mut rows = Vec::new();
         let mut bytes_held = 0;
         let keep = |row: TextRow| {
@@ -115,7 +125,7 @@ impl Connection {
                 false => Ok(()),
             }
         };
-        let columns = self.each_row(sql, keep).await?;
+        let columns = self.each_row(sql, limit, keep).await?;
         Ok(TextRows { columns, rows })
     }
 
@@ -125,15 +135,15 @@ impl Connection {
         sql: &str,
         each: impl FnMut(TextRow) -> Result<(), SourceError>,
     ) -> Result<(), SourceError> {
-        self.each_row(sql, each).await.map(drop)
+        self.each_row(sql, self.options.statement_timeout, each).await.map(drop)
     }
 
     async fn each_row(
         &mut self,
         sql: &str,
+        limit: Option<Duration>,
         mut each: impl FnMut(TextRow) -> Result<(), SourceError>,
     ) -> Result<Columns, SourceError> {
-        let limit = self.options.statement_timeout;
         let peer = self.peer.clone();
         let reading = async {
             let mut rows = self.stream_text(sql).await?;

@@ -27,13 +27,6 @@ pub(super) fn no_host() -> SourceError {
     SourceError::definite(kind, "the connection names no host")
 }
 
-/// The host let us wait.
-pub(super) fn connect_timed_out(endpoint: &Endpoint, limit: Duration) -> SourceError {
-    let message = format!("could not connect to {endpoint} within {} s", limit.as_secs_f32());
-    SourceError::transient(SourceErrorKind::Unreachable, message)
-        .with_hint("check that host and port are right, and that no firewall is in between")
-}
-
 /// Waits at most so long.
 pub(super) async fn within<T>(
     limit: Option<Duration>,

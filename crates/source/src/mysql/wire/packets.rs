@@ -35,9 +35,19 @@ pub(super) enum PacketError {
     #[error("the server closed the connection")]
     Closed,
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("{0}")]
     Protocol(&'static str),
+}
+
+impl From<io::Error> for PacketError {
+    /// Under TLS a peer that is gone is an end that was not announced, which tells people nothing.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// What stands at the head of the buffer.

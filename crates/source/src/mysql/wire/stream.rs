@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use headwaters_model::source_error::{SourceError, SourceErrorKind};
+use headwaters_model::source_error::SourceError;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::options::Endpoint;
+use crate::mysql::errors::{unknown_host, unreachable};
 
 /// How often, and how many times, a silent peer is asked again before it counts as gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -74,23 +75,6 @@ fn prepare(stream: &TcpStream, keepalive_seconds: Option<u32>) -> io::Result<()>
         SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     }
     Ok(())
-}
-
-/// 2002 and 2003 of mysql-sources.md 16.
-fn unreachable(endpoint: &Endpoint, error: &io::Error) -> SourceError {
-    let message = format!("could not connect to {endpoint}: {error}");
-    SourceError::transient(SourceErrorKind::Unreachable, message).with_hint(match endpoint {
-        Endpoint::Tcp { .. } => {
-            "check that the server runs, that host and port are right, and that no firewall is in between"
-        }
-        Endpoint::Socket(_) => "check that the server runs on this machine, and where its socket is",
-    })
-}
-
-/// 2005 of mysql-sources.md 16.
-fn unknown_host(host: &str, error: &io::Error) -> SourceError {
-    let message = format!("could not find the host {host}: {error}");
-    SourceError::transient(SourceErrorKind::Unreachable, message).with_hint("check the host's name")
 }
 
 macro_rules! each_plain {
