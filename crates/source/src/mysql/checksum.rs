@@ -167,12 +167,14 @@ fn text(name: &str, lossy: bool) -> String {
     // Converting the bytes back tells whether they were text: MySQL answers null, MariaDB question marks.
     let bytes = format!("CAST({text} AS BINARY)");
     let broken = format!("IFNULL(CAST(CONVERT({bytes} USING utf8mb4) AS BINARY) <> {bytes}, 1)");
-    // MariaDB takes halves of surrogate pairs for text, and both make them of UCS-2. In UTF-8 the byte ED only ever leads.
+    // Half a surrogate pair in UCS-2 is sent as three bytes that are no text. MariaDB takes these for text (in UTF-8 the byte
+    // ED only ever leads), and MySQL ends the text before them.
     let halves: Vec<String> = (0xA0..=0xBF_u8).map(|low| format!("LOCATE(X'ED{low:02X}', {bytes})")).collect();
     let halved = format!("LOCATE(X'ED', {bytes}) > 0 AND ({}) > 0", halves.join(" + "));
     format!(
         "IF({name} IS NULL, NULL, \
-         IF({broken} OR LOCATE(X'EFBFBD', {bytes}) > 0 OR ({halved}), '{REPLACED_MARK}', {text}))"
+         IF({broken} OR LOCATE(X'EFBFBD', {bytes}) > 0 OR ({halved}) OR NOT (CHAR_LENGTH({name}) <=> CHAR_LENGTH({text})), \
+         '{REPLACED_MARK}', {text}))"
     )
 }
 
