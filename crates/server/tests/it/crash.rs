@@ -14,6 +14,8 @@ use crate::scene::status;
 
 /// How long a run may take that another process must first take over.
 const RUN_SECONDS_MAX: u64 = 90;
+/// How long a run may take that breaks in every attempt: the pauses before them outlast the restart of a server.
+const WORN_OUT_SECONDS_MAX: u64 = 200;
 /// At how many points processes die side by side: each waits most of the time for the lease of the dead one to end.
 const AT_ONCE: usize = 6;
 /// In how many seconds the second window of a recurring flow ends: the process has died by then, and new rows are there.
@@ -195,7 +197,7 @@ async fn a_connection_that_breaks_in_every_attempt_fails_the_run_and_lands_nothi
 
     proxy.cut_after_bytes(4 << 20);
     let copy = world.copy_once(&connection, "maria-db", "big.t").await.expect("a flow");
-    let run = world.finished_run(&copy.flow, RUN_SECONDS_MAX).await.expect("a run");
+    let run = world.finished_run(&copy.flow, WORN_OUT_SECONDS_MAX).await.expect("a run");
     let status = &run["metrics"]["statusSummary"];
     assert_eq!(status["status"], "failed", "{run:#}");
     assert_eq!(status["errors"][0]["code"], "CONNECTOR-1001-500", "{run:#}");

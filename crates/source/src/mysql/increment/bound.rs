@@ -129,23 +129,24 @@ async fn writers(connection: &mut Connection, server: &str, statements: &[Writer
     let utc = "CONVERT_TZ(trx_started, 'SYSTEM', '+00:00')";
     let earlier = format!("{utc} - INTERVAL 1 HOUR");
     let sql = format!(
-        "SELECT trx_mysql_thread_id AS thread, trx_rows_modified AS modified, trx_is_read_only AS read_only, \
-         LEFT(trx_query, {QUERY_CHARS}) AS query, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', \
+        "SELECT trx_mysql_thread_id AS thread, trx_mysql_thread_id = CONNECTION_ID() AS own, trx_rows_modified AS modified, trx_is_read_only AS read_only, \
+         IF(trx_query LIKE 'WITH%', trx_query, LEFT(trx_query, {QUERY_CHARS})) AS query, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', \
          IF(CONVERT_TZ({earlier}, '+00:00', 'SYSTEM') = trx_started, {earlier}, {utc})) AS since_us \
          FROM information_schema.INNODB_TRX"
     );
-    let own = connection.server().connection_id();
+    // A proxy gives numbers of its own: this one only spreads the looks.
+    let number = connection.server().connection_id();
     connection.execute("ROLLBACK").await?;
     connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
     for attempt in 0..LIST_TRIES_MAX {
         // Processes that look at the same time must not go on doing so.
-        sleep(Duration::from_millis((u64::from(own) * 37 % 90) * u64::from(attempt))).await;
+        sleep(Duration::from_millis((u64::from(number) * 37 % 90) * u64::from(attempt))).await;
         let list = match in_turn(connection, server, &sql).await {
             Ok(list) => list,
             Err(error) if error.fault().kind == SourceErrorKind::Privilege => return Ok(Writers::Hidden),
             Err(error) => return Err(error),
         };
-        if let Some(writers) = among(&list, own.into(), statements)? {
+        if let Some(writers) = among(&list, statements)? {
             return Ok(writers);
         }
     }
@@ -171,16 +172,17 @@ async fn in_turn(connection: &mut Connection, server: &str, sql: &str) -> Result
 /// transaction.
 ///
 /// Who is in a transaction that can only read has ended whatever else ran before: a connection has one transaction.
-fn among(list: &TextRows, own: u64, statements: &[Writer]) -> Result<Option<Writers>, SourceError> {
+fn among(list: &TextRows, statements: &[Writer]) -> Result<Option<Writers>, SourceError> {
     let mut is_new = false;
     let mut only_read: Vec<u64> = Vec::new();
     let mut found: Vec<Writer> = Vec::new();
     for row in list {
         let thread = row.parse_as("thread")?.unwrap_or(0);
-        is_new |= thread == own;
+        let is_own = row.text("own")?.is_some_and(|flag| flag == "1");
+        is_new |= is_own;
         if row.text("read_only")?.is_some_and(|flag| flag != "0") {
             only_read.push(thread);
-        } else if thread != own && writes(row, thread)? {
+        } else if !is_own && writes(row, thread)? {
             let Some(since_us) = row.parse_as::<i64>("since_us")? else { return Ok(Some(Writers::Stale)) };
             found.push(Writer { thread, since_us: since_us - BEGIN_MARGIN_US });
         }

@@ -97,7 +97,8 @@ fn went_back(subject: &Subject<'_>, through: Option<&str>, max: Option<&str>) ->
     let (table, name) = (&subject.table.name, &subject.column.name);
     match (through, max) {
         (Some(through), None) => Ok(Some(format!(
-            "no row has a value in the column {name} any more, and {through} was read: smaller values are not read              (if the table was filled anew, {NEW_FLOW})"
+            "no row has a value in the column {name} any more, and {through} was read: smaller values are not \
+             read (if the table was filled anew, {NEW_FLOW})"
         ))),
         (Some(through), Some(max)) if counter::compare(max, through).is_lt() => {
             let message = format!(

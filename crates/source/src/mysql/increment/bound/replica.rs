@@ -10,6 +10,8 @@ const SYNTAX: u16 = 1064;
 const NOT_RUNNING: u16 = 1199;
 /// What says, switched on, that a server takes no writes: one that others write to may be behind it, or below it.
 const READ_ONLY: [&str; 3] = ["read_only", "super_read_only", "innodb_read_only"];
+/// How the names of the channels begin that a replication group makes for itself.
+const GROUP_CHANNELS: &str = "group_replication_";
 /// What says, switched on or filled, that a server belongs to a cluster whose other members may take writes.
 const CLUSTER: [&str; 2] = ["wsrep_on", "group_replication_group_name"];
 
@@ -69,6 +71,10 @@ async fn status(connection: &mut Connection) -> Result<Option<Replica>, SourceEr
 fn furthest_behind(answer: &TextRows) -> Result<Option<Replica>, SourceError> {
     let mut replica = Replica::No;
     for row in answer {
+        // Channels of a group's own, which stand still once a member has caught up; whose rows a group's are says `is_shared`.
+        if row.text("Channel_Name").ok().flatten().is_some_and(|channel| channel.starts_with(GROUP_CHANNELS)) {
+            continue;
+        }
         let behind =
             ["Seconds_Behind_Source", "Seconds_Behind_Master"].into_iter().find_map(|label| row.text(label).ok());
         let Some(behind) = behind.flatten() else { return Ok(None) };
@@ -88,7 +94,7 @@ async fn is_shared(connection: &mut Connection) -> Result<bool, SourceError> {
     let answer = connection.query(&sql).await?;
     for row in &answer {
         let value = row.at(1).map(String::from_utf8_lossy).unwrap_or_default();
-        if !["", "0", "OFF", "NO_LOCK_NO_ADMIN"].iter().any(|off| value.eq_ignore_ascii_case(off)) {
+        if !["", "0", "OFF"].iter().any(|off| value.eq_ignore_ascii_case(off)) {
             return Ok(true);
         }
     }

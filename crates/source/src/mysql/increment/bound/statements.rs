@@ -25,8 +25,8 @@ const PROCESSES: [&str; 2] = ["information_schema.PROCESSLIST", "performance_sch
 const RUNNING: &str = "'Query', 'Execute', 'Bulk_execute', 'Long Data', 'Connect', 'Killed'";
 /// Accounts of the server itself.
 const INTERNAL: &str = "'system user', 'mysql.session', 'unauthenticated user', 'event_scheduler'";
-/// Statements that write no row. COMMIT ends a transaction, which is in the list of transactions until it has ended.
-const READING: [&str; 19] = [
+/// Statements that write no row, or no other one than was there. COMMIT ends a transaction, which is in the list of transactions until it has ended.
+const READING: [&str; 21] = [
     "SELECT",
     "SHOW",
     "EXPLAIN",
@@ -46,7 +46,12 @@ const READING: [&str; 19] = [
     "COMMIT",
     "ROLLBACK",
     "SAVEPOINT",
+    "OPTIMIZE",
+    "REPAIR",
 ];
+
+/// What a statement that begins with WITH can do beside reading.
+const CHANGING: [&str; 4] = ["UPDATE", "DELETE", "INSERT", "REPLACE"];
 
 /// What the clock showed, and who ran a statement then.
 pub(super) struct Moment {
@@ -66,11 +71,11 @@ pub(super) async fn moment(connection: &mut Connection) -> Result<Moment, Source
             "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)) AS now_us, \
              TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)) AS ahead_s, \
              process.* FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ID AS thread, COMMAND AS command, TIME AS seconds, \
-             LEFT(INFO, {QUERY_CHARS}) AS query FROM {processes} \
-             WHERE COMMAND IN ({RUNNING}) AND USER NOT IN ({INTERNAL})) AS process ON 1 = 1"
+             IF(INFO LIKE 'WITH%', INFO, LEFT(INFO, {QUERY_CHARS})) AS query FROM {processes} \
+             WHERE COMMAND IN ({RUNNING}) AND USER NOT IN ({INTERNAL}) AND ID <> CONNECTION_ID()) AS process ON 1 = 1"
         );
         match connection.query(&sql).await {
-            Ok(answer) => return read(&answer, connection.server().connection_id().into()),
+            Ok(answer) => return read(&answer),
             Err(error) => match error.fault().kind {
                 SourceErrorKind::UnknownTable | SourceErrorKind::Server { .. } | SourceErrorKind::Privilege => {
                     refused.get_or_insert(error);
@@ -82,13 +87,13 @@ pub(super) async fn moment(connection: &mut Connection) -> Result<Moment, Source
     Err(refused.unwrap_or_else(no_clock))
 }
 
-fn read(answer: &TextRows, own: u64) -> Result<Moment, SourceError> {
+fn read(answer: &TextRows) -> Result<Moment, SourceError> {
     let first = answer.first().ok_or_else(no_clock)?;
     let now_us = first.parse_as::<i64>("now_us")?.ok_or_else(no_clock)?;
     let ahead_s = first.parse_as("ahead_s")?;
     let mut statements = Vec::new();
     for row in answer {
-        let Some(thread) = row.parse_as::<u64>("thread")?.filter(|thread| *thread != own) else { continue };
+        let Some(thread) = row.parse_as::<u64>("thread")? else { continue };
         if may_write(row)? {
             let seconds = row.parse_as::<i64>("seconds")?.unwrap_or(0);
             let since_us = now_us.saturating_sub(seconds.saturating_mul(SECOND_US)).saturating_sub(TIME_MARGIN_US);
@@ -110,16 +115,34 @@ fn may_write(row: &TextRow) -> Result<bool, SourceError> {
     Ok(query.map_or(is_clients, |query| !only_reads(&query)))
 }
 
-/// Whether a statement writes nothing, by its first word.
+/// Whether a statement writes nothing, by its first word; one that begins with WITH, which must be whole then, by all its
+/// words.
 pub(super) fn only_reads(query: &str) -> bool {
-    let mut rest = query.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-    while let Some((_, after)) =
-        rest.strip_prefix("/*").filter(|rest| !rest.starts_with(['!', 'M'])).and_then(|rest| rest.split_once("*/"))
-    {
-        rest = after.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-    }
+    let rest = without_comments(query);
     let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-    rest.get(..end).is_some_and(|word| READING.iter().any(|reading| word.eq_ignore_ascii_case(reading)))
+    let Some(first) = rest.get(..end) else { return false };
+    if first.eq_ignore_ascii_case("WITH") {
+        let mut words = rest.split(|c: char| !c.is_ascii_alphabetic());
+        return !words.any(|word| CHANGING.iter().any(|changing| word.eq_ignore_ascii_case(changing)));
+    }
+    READING.iter().any(|reading| first.eq_ignore_ascii_case(reading))
+}
+
+/// A statement from its first word on. Comments whose text is run are none.
+fn without_comments(query: &str) -> &str {
+    let mut rest = query;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+        let block = rest.strip_prefix("/*").filter(|text| !text.starts_with('!') && !text.starts_with("M!"));
+        let after = match block {
+            Some(text) => text.split_once("*/"),
+            None if rest.starts_with("--") || rest.starts_with('#') => rest.split_once('\n'),
+            None => return rest,
+        };
+        // A comment without an end: the statement was cut in its middle.
+        let Some((_, after)) = after else { return "" };
+        rest = after;
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +151,19 @@ mod tests {
 
     #[test]
     fn a_statement_is_told_by_its_first_word() {
-        for query in ["SELECT 1", " ( select 1)", "/* a */ /*b*/show tables", "TABLE t", "commit", "FLUSH TABLES"] {
+        for query in [
+            "SELECT 1",
+            " ( select 1)",
+            "/* a */ /*b*/show tables",
+            "/*My report*/ select 1",
+            "-- report\nSELECT 1",
+            "# report\n (/* x */ select 1)",
+            "TABLE t",
+            "commit",
+            "FLUSH TABLES",
+            "optimize table t",
+            "WITH x AS (SELECT 1) SELECT * FROM x",
+        ] {
             assert!(only_reads(query), "{query}");
         }
         for query in [
@@ -138,6 +173,9 @@ mod tests {
             "call p()",
             "begin not atomic insert into t values (1); end",
             "WITH x AS (SELECT 1) DELETE FROM t",
+            "-- a comment to the end",
+            "/* a comment that was cut",
+            "ANALYZE UPDATE t SET a = 1",
             "",
             "selectx",
         ] {
