@@ -327,7 +327,7 @@ async fn nobody_there_is_tried_again_and_no_such_host_once() -> Result<()> {
     server.kill()?;
     for options in [tcp.clone(), socket] {
         let error = Connection::connect(&options).await.err().context("a dead server")?;
-        assert_eq!((error.fault().kind.clone(), error.fault().retry), (SourceErrorKind::Unreachable, Retry::Again));
+        assert_eq!((error.fault().kind.clone(), error.fault().retry), (SourceErrorKind::Unreachable, Retry::Later));
     }
     let unknown = vec![Endpoint::Tcp { host: "no-such-host.invalid".to_owned(), port: 3306 }];
     let error = Connection::connect(&ConnectOptions { hosts: unknown, ..tcp }).await.err().context("no such host")?;
